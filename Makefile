@@ -1,0 +1,39 @@
+# The two commands of a fresh machine: `make demo` and `make test`. All else is plain Snakemake.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test lint format lock
+
+demo: setup
+	@$(BIN)/snakemake --cores 2
+	@echo "Open results/phantom/report/index.html in a browser."
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile rules
+
+setup: .venv/.locked
+
+# The environment of envs/: exact versions and hashes, and nothing that pip chooses by itself.
+.venv/.locked: envs/requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Synthorax needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ...")'
+	@echo "Installing the locked environment into .venv (about 6 GB with PyTorch's CUDA libraries; some minutes)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements.lock
+	@touch $@
+
+# Resolves requirements.in anew. Needs uv (`pip install uv`).
+lock:
+	cd envs && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-emit-index-url --custom-compile-command "make lock" \
+		--upgrade requirements.in --output-file requirements.lock
