@@ -1,0 +1,1 @@
+"""Synthorax: do synthetic chest radiographs help a classifier, and how sure are we?"""

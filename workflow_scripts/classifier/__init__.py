@@ -1,0 +1,1 @@
+"""The image classifier that judges: its network, its training, its features."""

@@ -1,0 +1,53 @@
+"""Figures that look alike: one style, one way to tile images, one way to save."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
+from matplotlib.figure import Figure  # noqa: E402
+
+from workflow_scripts.common.files import whole_file  # noqa: E402
+
+INK, MUTED, ACCENT, WARM = "#1f2933", "#7b8794", "#0b7285", "#d9480f"
+
+plt.rcParams.update(
+    {
+        "figure.dpi": 100,
+        "savefig.dpi": 200,
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": matplotlib.cycler(color=[ACCENT, WARM, MUTED, INK]),
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "legend.frameon": False,
+    }
+)
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = 200) -> None:
+    """Write a PNG without the metadata that changes from run to run, and close the figure."""
+    with whole_file(path) as partial:
+        figure.savefig(
+            partial, dpi=dpi, bbox_inches="tight", facecolor="white", metadata={"Software": None}
+        )
+    plt.close(figure)
+
+
+def tile(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
+    """Lay images (n, height, width) uint8 out row by row with a white gap in pixels between them."""
+    count, height, width = images.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 255, np.uint8)
+    for number, image in enumerate(images):
+        top, left = (number // columns) * (height + gap), (number % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet

@@ -1,0 +1,59 @@
+"""What surrounds a step: its log, its errors, its progress, its device."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from workflow_scripts.common.errors import InputError
+
+T = TypeVar("T")
+log = logging.getLogger("synthorax")
+
+
+@contextmanager
+def step(snakemake: Any) -> Iterator[dict]:
+    """Run a step's body: yield its configuration, log to the rule's file and to the terminal.
+
+    An `InputError` or a full disk ends the step with a message; anything else is a defect of
+    ours and keeps its traceback.
+    """
+    log.setLevel(logging.INFO)
+    log.handlers.clear()
+    log.addHandler(logging.StreamHandler(sys.stderr))
+    if snakemake.log:
+        Path(snakemake.log[0]).parent.mkdir(parents=True, exist_ok=True)
+        log.addHandler(logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8"))
+    where = f"{snakemake.rule}{dict(snakemake.wildcards) or ''}"
+    for handler in log.handlers:
+        handler.setFormatter(logging.Formatter(f"{where}: %(message)s"))
+    try:
+        yield json.loads(snakemake.params.get("config", "{}"))
+    except InputError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno is None or not error.filename:
+            log.exception("failed")
+        else:
+            log.error("%s: %s. Mend that and run again.", error.filename, error.strerror)
+        sys.exit(1)
+    except Exception:
+        log.exception("failed; this is a defect of Synthorax, not of your data: please report it")
+        sys.exit(1)
+
+
+def progress(
+    items: Iterable[T], what: str, total: int | None = None, unit: str = "image"
+) -> Iterable[T]:
+    """Iterate over `items` with a progress line on the terminal, at most one update a second.
+
+    Where standard error is no terminal (a batch job's log), a line is printed every half minute.
+    """
+    interval = 1.0 if sys.stderr.isatty() else 30.0
+    return tqdm(items, desc=what, total=total, unit=f" {unit}", mininterval=interval, delay=2.0)

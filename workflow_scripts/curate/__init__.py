@@ -1,0 +1,1 @@
+"""Turn the label table into a cohort, and the cohort into patient-disjoint splits."""

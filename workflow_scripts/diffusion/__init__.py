@@ -1,0 +1,1 @@
+"""Train a class-conditional diffusion model and sample from it."""

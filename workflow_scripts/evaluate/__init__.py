@@ -1,0 +1,1 @@
+"""Measure how close synthetic images are to real ones, each number beside its floor."""

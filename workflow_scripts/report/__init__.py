@@ -1,0 +1,1 @@
+"""One page that says what ran, what came out and what it means."""

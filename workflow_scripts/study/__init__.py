@@ -1,0 +1,1 @@
+"""Does a classifier gain from synthetic images? Arms, predictions, intervals."""

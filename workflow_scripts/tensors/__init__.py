@@ -1,0 +1,1 @@
+"""Decode every image once, reduce it with one kernel, keep it as uint8 shards."""
