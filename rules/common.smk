@@ -2,10 +2,16 @@
 
 import json
 
+from snakemake.exceptions import WorkflowError
+
 from workflow_scripts.common.configuration import load
+from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.fingerprint import fingerprint
 
-config = load(config)
+try:
+    config = load(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
 
 DATA = f"results/{config['dataset']['name']}"
 SIZE = config["tensors"]["size"]
@@ -21,3 +27,14 @@ def canonical(**sections):
 def slug(class_name):
     """A class as it stands in a path."""
     return class_name.lower().replace(" ", "_")
+
+
+SLUGS = [slug(name) for name in CLASSES]
+
+
+wildcard_constraints:
+    archive="[^/]+",
+    model="[^/]+",
+    sampler="[^/]+",
+    cls="[^/]+",
+    shard="[0-9]+",

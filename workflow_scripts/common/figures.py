@@ -7,10 +7,10 @@ import numpy as np
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
-from matplotlib.figure import Figure  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
-from workflow_scripts.common.files import whole_file  # noqa: E402
+from workflow_scripts.common.files import whole_file
 
 INK, MUTED, ACCENT, WARM = "#1f2933", "#7b8794", "#0b7285", "#d9480f"
 

@@ -48,12 +48,15 @@ def step(snakemake: Any) -> Iterator[dict]:
         sys.exit(1)
 
 
+def progress_interval() -> float:
+    """Return seconds between updates: often on a terminal, seldom in a batch job's log."""
+    return 1.0 if sys.stderr.isatty() else 30.0
+
+
 def progress(
     items: Iterable[T], what: str, total: int | None = None, unit: str = "image"
 ) -> Iterable[T]:
-    """Iterate over `items` with a progress line on the terminal, at most one update a second.
-
-    Where standard error is no terminal (a batch job's log), a line is printed every half minute.
-    """
-    interval = 1.0 if sys.stderr.isatty() else 30.0
-    return tqdm(items, desc=what, total=total, unit=f" {unit}", mininterval=interval, delay=2.0)
+    """Iterate over `items` with a progress line on standard error."""
+    return tqdm(
+        items, desc=what, total=total, unit=f" {unit}", mininterval=progress_interval(), delay=2.0
+    )

@@ -69,6 +69,7 @@ TRAINING_LOG = table(
         "step": whole(),
         "images": whole(),
         "loss": number(0),
+        "validation_loss": number(0, nullable=True),
         "learning_rate": number(0),
         "gradient_norm": number(0),
     }
@@ -83,6 +84,9 @@ SAMPLES = table(
         "seed": whole(),
     }
 )
+
+# classifier
+CLASSIFIER_LOG = table({"step": whole(), "loss": number(0), "learning_rate": number(0)})
 
 # evaluate. `comparison` says what was compared with the test split: synthetic images, or real ones
 # of other patients (`floor`: validation; `train`: training) in the same number.
@@ -105,24 +109,34 @@ METRICS = table(
 )
 
 # study. Predictions have one column `p_<class_id>` per class beside these.
+ARMS = table({"arm": text()} | CLASS | {"real": whole(), "synthetic": whole()})
 PREDICTIONS = table(
-    IMAGE | CLASS | {"arm": text(), "seed": whole()},
+    IMAGE
+    | CLASS
+    | {"arm": text(), "seed": whole(), r"^p_\d+$": number(0, 1, regex=True, required=False)},
     strict=False,
 )
+# `resamples` of the bootstrap held every class that the measure needs; the intervals rest on them.
+# `positives` are the test images of the class; of all classes for what is taken over classes.
 SUMMARY = table(
     {
-        "metric": text(),
+        "metric": one_of("auroc", "auprc", "balanced_accuracy"),
         "class_name": text(),
         "arm": text(),
+        "primary": pa.Column(bool),
         "n_images": whole(),
         "n_patients": whole(),
+        "positives": whole(),
+        "positive_patients": whole(),
         "seeds": whole(),
-        "value": number(),
-        "low": number(),
-        "high": number(),
-        "difference": number(nullable=True),
-        "difference_low": number(nullable=True),
-        "difference_high": number(nullable=True),
-        "seed_sd": number(nullable=True),
+        "value": number(0, 1),
+        "low": number(0, 1),
+        "high": number(0, 1),
+        "seed_sd": number(0, nullable=True),
+        "difference": number(-1, 1, nullable=True),
+        "difference_low": number(-1, 1, nullable=True),
+        "difference_high": number(-1, 1, nullable=True),
+        "difference_seed_sd": number(0, nullable=True),
+        "resamples": whole(),
     }
 )

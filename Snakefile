@@ -1,0 +1,78 @@
+# Synthorax: do synthetic chest radiographs help a classifier, and how sure are we?
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# A configuration that names a data set stands alone; any other is laid over the default.
+if "dataset" not in config:
+
+    configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/acquire.smk"
+include: "rules/curate.smk"
+include: "rules/tensors.smk"
+include: "rules/diffusion.smk"
+include: "rules/classifier.smk"
+include: "rules/evaluate.smk"
+include: "rules/study.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    cohort,
+    tensors,
+    train,
+    samples,
+    evaluate,
+    study,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.render_report.output.page,
+
+
+rule cohort:
+    input:
+        rules.join_metadata.output,
+        rules.filter_cohort.output,
+        rules.check_leaks.output,
+
+
+rule tensors:
+    input:
+        rules.select_images.output,
+
+
+rule train:
+    input:
+        expand(rules.train_diffusion.output, model=config["models"]),
+        expand(rules.plot_training.output, model=config["models"]),
+
+
+rule samples:
+    input:
+        expand(rules.collect_samples.output, model=config["models"], sampler=config["samplers"]),
+        expand(rules.plot_denoising.output, model=config["models"], sampler=config["samplers"]),
+
+
+rule evaluate:
+    input:
+        expand(rules.measure_samples.output, model=config["models"], sampler=config["samplers"]),
+
+
+rule study:
+    input:
+        expand(rules.summarise_study.output, study=config["studies"]),
+
+
+rule report:
+    input:
+        rules.render_report.output,
