@@ -4,10 +4,8 @@
 stands here, each rule with its reason.
 """
 
-import csv
 import difflib
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.findings import column_name, vocabulary
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 
@@ -282,27 +281,21 @@ def class_rules(config: dict, sound: Sound) -> Iterator[str]:
     nih = sound("dataset", "kind") and config["dataset"]["kind"] in ("nih", "phantom")
     seen: dict[str, str] = {}
     for number, name in enumerate(config["cohort"]["classes"]):
-        column = re.sub(r"\W+", "_", name.lower())
+        column = column_name(name)
         if column in seen:
             same = "it" if seen[column] == name else f"the same as {shown(seen[column])}, which"
             yield f"cohort.classes[{number}]: {shown(name)}: {same} stands in the list already"
-        elif nih and name not in vocabulary():
+        elif nih and name not in vocabulary().values():
             yield f"cohort.classes[{number}]: unknown finding {shown(name)}; {likely(name)}"
         seen.setdefault(column, name)
 
 
 def likely(name: str) -> str:
     """Say which finding an unknown one may have meant."""
-    lower = {finding.lower(): finding for finding in vocabulary()}
+    names = vocabulary().values()
+    lower = {finding.lower(): finding for finding in names}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
-    return f"did you mean {lower[near[0]]}?" if near else f"give one of {', '.join(vocabulary())}"
-
-
-@cache
-def vocabulary() -> list[str]:
-    """Return the names of the findings of NIH ChestX-ray14."""
-    with (RESOURCES / "findings.tsv").open(encoding="utf-8", newline="") as stream:
-        return [row["name"] for row in csv.DictReader(stream, delimiter="\t")]
+    return f"did you mean {lower[near[0]]}?" if near else f"give one of {', '.join(names)}"
 
 
 def split_rules(config: dict, sound: Sound) -> Iterator[str]:

@@ -6,3 +6,9 @@ class InputError(Exception):
 
     A step that raises it ends with the message alone, without a traceback.
     """
+
+
+def few(names: list[str], most: int = 5) -> str:
+    """Return the first few names for a message, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -41,11 +41,64 @@ PERSON = {
 # acquire
 FILES = table({"image_id": text(unique=True), "path": text(), "bytes": whole(), "part": text()})
 
+SIDE = ("right", "left", "none")
+PHANTOM_TRUTH = table(
+    IMAGE
+    | {
+        "archive": text(),
+        "follow_up": whole(),
+        "findings": text(),
+        "age_years": whole(),
+        "age_written": whole(),
+        "sex": one_of("F", "M"),
+        "view": one_of("PA", "AP"),
+        "mode": one_of("L", "RGBA"),
+        "anatomy_seed": whole(),
+        "film_seed": whole(),
+        "habitus": number(0),
+        "thorax_width": number(0),
+        "lung_height": number(0),
+        "rotation": number(-45, 45),
+        "lean": number(-45, 45),
+        "offset_x": number(),
+        "offset_y": number(),
+        "aortic_knob": number(0),
+        "bone_density": number(0),
+        "breast": number(0),
+        "cardiothoracic_ratio": number(0, 1),
+        "exposure": number(),
+        "contrast": number(0),
+        "photons": number(0),
+        "effusion_side": one_of(*SIDE),
+        "effusion_height": number(0, 1),
+        "pneumothorax_side": one_of(*SIDE),
+        "pneumothorax_width": number(0, 1),
+        "atelectasis_lobe": one_of(
+            "right upper", "right lower", "left upper", "left lower", "none"
+        ),
+        "atelectasis_opacity": number(0, 1),
+        "mediastinal_shift": number(),
+        "diaphragm_elevation": number(0),
+        "consolidation_side": one_of(*SIDE),
+        "consolidation_x": number(0, 1),
+        "consolidation_y": number(0, 1),
+        "consolidation_extent": number(0, 1),
+        "consolidation_opacity": number(0, 1),
+        "nodule_side": one_of(*SIDE),
+        "nodule_x": number(0, 1),
+        "nodule_y": number(0, 1),
+        "nodule_radius": number(0),
+        "infiltration": number(0, 1),
+        "origin": one_of("phantom"),
+    }
+)
+
 # curate. `labels` has one boolean column per finding beside these.
 LABELS = table(IMAGE | PERSON, strict=False)
 LABEL_ISSUES = table({"image_id": text(), "column": text(), "value": text(), "reason": text()})
 COHORT = table(IMAGE | CLASS | PERSON)
 EXCLUSIONS = table(IMAGE | {"reason": text(), "detail": text()})
+SPLIT = table(IMAGE | CLASS)
 METADATA = table(IMAGE | CLASS | PERSON | {"split": one_of(*SPLITS)})
 
 # tensors
@@ -60,7 +113,8 @@ SHARD_INDEX = table(
         "mode": text(),
     }
 )
-REJECTS = table({"archive": text(), "member": text(), "reason": text()})
+REJECTS = table({"archive": text(), "member": text(), "image_id": text(), "reason": text()})
+UNMATCHED = table({"image_id": text(unique=True), "found_in": text(), "reason": text()})
 IMAGES = table(IMAGE | CLASS | PERSON | {"split": one_of(*SPLITS), "shard": text(), "row": whole()})
 
 # diffusion
@@ -88,11 +142,13 @@ SAMPLES = table(
 # classifier
 CLASSIFIER_LOG = table({"step": whole(), "loss": number(0), "learning_rate": number(0)})
 
-# evaluate. `comparison` says what was compared with the test split: synthetic images, or real ones
-# of other patients (`floor`: validation; `train`: training) in the same number.
+# evaluate. `name` is what the value may be called: a published name only with published weights.
+# Of each measure there are three values: of synthetic images, and of as many real ones of other
+# patients, unseen (`floor`: validation) and seen in training (`train`).
 METRICS = table(
     {
         "metric": text(),
+        "name": text(),
         "extractor": text(),
         "weights_sha256": text(nullable=True),
         "class_name": text(),
@@ -102,11 +158,12 @@ METRICS = table(
         "low": number(nullable=True),
         "high": number(nullable=True),
         "interval": text(),
-        "floor": number(nullable=True),
-        "train": number(nullable=True),
+        "floor": number(),
+        "train": number(),
         "seed": whole(),
     }
 )
+CONFUSION = table({"asked": text(), "seen": text(), "images": whole()})
 
 # study. Predictions have one column `p_<class_id>` per class beside these.
 ARMS = table({"arm": text()} | CLASS | {"real": whole(), "synthetic": whole()})

@@ -7,6 +7,7 @@ digest are right.
 
 import email.utils
 import hashlib
+import os
 import random
 import shutil
 import time
@@ -19,7 +20,8 @@ import requests
 from tqdm import tqdm
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.runtime import log
+from workflow_scripts.common.files import full_disk_named
+from workflow_scripts.common.runtime import log, progress_interval
 
 CHUNK = 1 << 16
 BUSY = {408, 425, 429, 500, 502, 503, 504}
@@ -66,7 +68,12 @@ def download(
     partial = target.with_name(f"{target.name}.partial")
     failures = 0
     with tqdm(
-        desc=target.name, total=size, initial=length(partial), unit="B", unit_scale=True
+        desc=target.name,
+        total=size,
+        initial=length(partial),
+        unit="B",
+        unit_scale=True,
+        mininterval=progress_interval(),
     ) as bar:
         while size is None or length(partial) < size:
             before = length(partial)
@@ -88,6 +95,8 @@ def download(
                 log.warning("%s: %s; continuing in %.1f s", url, error, wait)
                 time.sleep(wait)
     verify(partial, digest, size, f"what came from {url}")
+    with partial.open("rb") as stream:
+        os.fsync(stream.fileno())
     partial.replace(target)
     validator_of(partial).unlink(missing_ok=True)
 
@@ -121,7 +130,7 @@ def received(url: str, partial: Path, size: int | None, timeout: float) -> Itera
         raise InputError(f"{url}: give a URL that begins with https, http or file")
     room_for(partial, size)
     for block in blocks:
-        with partial.open("ab") as stream:
+        with full_disk_named(partial), partial.open("ab") as stream:
             stream.write(block)
         yield len(block)
         if size is not None and length(partial) > size:

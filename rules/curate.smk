@@ -1,0 +1,108 @@
+# From the label table to the images that take part, each in one split.
+
+from workflow_scripts.common.findings import vocabulary
+
+FOLDER = config["dataset"]["folder"]
+OFFICIAL = config["split"]["method"] == "official"
+SPLIT_FILES = {name: f"{DATA}/splits/{name}.csv" for name in ("train", "val", "test")}
+
+
+def label_layout():
+    """Where the label table keeps what. Nothing to say of NIH's own."""
+    if config["dataset"]["kind"] in ("nih", "phantom"):
+        return {}
+    columns = dict(FOLDER["columns"])
+    ours = {"image_id": columns.pop("image"), "patient_id": columns.pop("patient")}
+    return {"columns": ours | columns, "aliases": FOLDER["aliases"], "classes": CLASSES}
+
+
+rule parse_labels:
+    input:
+        table=LABEL_TABLE,
+    output:
+        labels=f"{DATA}/labels.parquet",
+        issues=f"{DATA}/label_issues.parquet",
+    log:
+        f"{DATA}/logs/parse_labels/parse_labels.log",
+    threads: 1
+    params:
+        config=canonical(**label_layout()),
+        code=fingerprint("curate/parse_labels"),
+        vocabulary=canonical(findings=vocabulary()),
+    script:
+        "../workflow_scripts/curate/parse_labels.py"
+
+
+rule filter_cohort:
+    input:
+        labels=rules.parse_labels.output.labels,
+    output:
+        cohort=f"{DATA}/cohort.parquet",
+        exclusions=f"{DATA}/exclusions.parquet",
+    log:
+        f"{DATA}/logs/filter_cohort/filter_cohort.log",
+    threads: 1
+    params:
+        config=canonical(classes=CLASSES),
+        code=fingerprint("curate/filter_cohort"),
+        vocabulary=canonical(findings=vocabulary()),
+    script:
+        "../workflow_scripts/curate/filter_cohort.py"
+
+
+rule split_patients:
+    input:
+        **(
+            {name: config["split"][name] for name in ("train_val_list", "test_list")}
+            if OFFICIAL
+            else {}
+        ),
+        cohort=rules.filter_cohort.output.cohort,
+    output:
+        **SPLIT_FILES,
+    log:
+        f"{DATA}/logs/split_patients/split_patients.log",
+    threads: 1
+    params:
+        config=canonical(
+            **{name: config["split"][name] for name in ("method", "fractions", "seed")}
+        ),
+        code=fingerprint("curate/split_patients"),
+    script:
+        "../workflow_scripts/curate/split_patients.py"
+
+
+rule check_leaks:
+    input:
+        **SPLIT_FILES,
+        labels=rules.parse_labels.output.labels,
+        cohort=rules.filter_cohort.output.cohort,
+    output:
+        report=f"{DATA}/split_report.json",
+    log:
+        f"{DATA}/logs/check_leaks/check_leaks.log",
+    threads: 1
+    params:
+        config=canonical(
+            **{name: config["split"][name] for name in ("method", "fractions", "seed")}
+        ),
+        code=fingerprint("curate/check_leaks"),
+    script:
+        "../workflow_scripts/curate/check_leaks.py"
+
+
+rule join_metadata:
+    input:
+        **SPLIT_FILES,
+        cohort=rules.filter_cohort.output.cohort,
+        report=rules.check_leaks.output.report,  # nothing goes past a leak
+    output:
+        metadata=f"{DATA}/metadata.parquet",
+    log:
+        f"{DATA}/logs/join_metadata/join_metadata.log",
+    threads: 1
+    params:
+        config=canonical(),
+        code=fingerprint("curate/join_metadata"),
+    script:
+        "../workflow_scripts/curate/join_metadata.py"

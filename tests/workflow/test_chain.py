@@ -1,0 +1,205 @@
+"""The whole chain through Snakemake: it ends, it does nothing twice, it gives the same bytes."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from workflow_scripts.common.files import sha256_of
+
+CLASSES = ["no_finding", "cardiomegaly", "effusion"]
+
+
+def files(folder: Path, *patterns: str) -> dict[str, str]:
+    """Return the hash of each file below results/ that matches, by its path."""
+    root = folder / "results"
+    found = sorted({path for pattern in patterns for path in root.glob(pattern)})
+    return {str(path.relative_to(root)): sha256_of(path) for path in found}
+
+
+def rules_to_run(output: str) -> set[str]:
+    """Return the rules that a dry run would run."""
+    return set(re.findall(r"^(?:local)?rule (\w+):", output, flags=re.MULTILINE)) - {"all"}
+
+
+def test_the_chain_ends_in_a_report_that_stands_alone(phantom_run):
+    page = (phantom_run / "results/phantom/report/index.html").read_text()
+    assert "PHANTOM" in page.upper()
+    assert not re.findall(r"<(?:img|script|link)[^>]+(?:src|href)=[\"']?(?!data:)[^\"'#]", page)
+
+
+def test_every_artefact_of_the_map_is_there(phantom_run):
+    data = phantom_run / "results/phantom"
+    expected = [
+        "labels.parquet", "cohort.parquet", "exclusions.parquet", "metadata.parquet",
+        "split_report.json", "splits/train.csv", "splits/val.csv", "splits/test.csv",
+        "tensors/16/images.parquet", "tensors/16/images_001.npy", "tensors/16/images_002.parquet",
+        "models/small/unet/config.json", "models/small/unet/diffusion_pytorch_model.safetensors",
+        "models/small/training_log.parquet", "models/small/loss_curve.png",
+        "models/small/forward_strip.png", "samples/small/dpm4/samples.parquet",
+        "samples/small/dpm4/denoising_strip.png", "evaluate/small/dpm4/metrics.parquet",
+        "study/augmentation/summary.parquet", "study/augmentation/forest.png",
+    ]  # fmt: skip
+    expected += [f"samples/small/dpm4/{name}/{name}_001.npy" for name in CLASSES]
+    assert [name for name in expected if not (data / name).is_file()] == []
+    assert not list(data.rglob("*.partial*")), "a half-written file was left behind"
+
+
+def test_the_splits_share_no_patient_and_add_up(phantom_run):
+    data = phantom_run / "results/phantom"
+    splits = {s: pd.read_csv(data / f"splits/{s}.csv", dtype=str) for s in ("train", "val", "test")}
+    patients = [set(split["patient_id"]) for split in splits.values()]
+    assert not (patients[0] & patients[1] or patients[0] & patients[2] or patients[1] & patients[2])
+    cohort = pd.read_parquet(data / "cohort.parquet")
+    labels = pd.read_parquet(data / "labels.parquet")
+    exclusions = pd.read_parquet(data / "exclusions.parquet")
+    assert sum(map(len, splits.values())) == len(cohort)
+    assert set(cohort["image_id"]) | set(exclusions["image_id"]) == set(labels["image_id"])
+    assert len(cohort) + len(exclusions) == len(labels)
+
+
+def test_a_second_run_does_nothing(snakemake, phantom_run, phantom_config):
+    done = snakemake(phantom_run, "--configfile", phantom_config)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_folder(
+    snakemake, phantom_run, phantom_config, tmp_path
+):
+    snakemake(tmp_path, "samples", "--configfile", phantom_config)
+    patterns = [
+        "**/*.parquet",
+        "**/*.csv",
+        "**/*.npy",
+        "**/*.safetensors",
+        "**/*.json",
+        "**/*.tar.gz",
+    ]
+    again = files(tmp_path, *patterns)
+    assert len(again) > 30
+    before = files(phantom_run, *patterns)
+    assert {name for name, digest in again.items() if before[name] != digest} == set()
+
+
+def test_each_target_plans_only_its_stages(snakemake, phantom_config, tmp_path):
+    def plan(target):
+        done = snakemake(tmp_path, target, "-n", "--configfile", phantom_config)
+        return rules_to_run(done.stdout + done.stderr)
+
+    cohort = plan("cohort")
+    assert "filter_cohort" in cohort
+    assert "draw_phantom" not in cohort, "the cohort needs the label table alone, no archive"
+    assert "resize_archive" not in cohort
+    assert "resize_archive" in plan("tensors")
+    assert "train_diffusion" not in plan("tensors")
+    assert "draw_samples" not in plan("train")
+    assert "measure_samples" not in plan("samples")
+    assert "train_arm" not in plan("evaluate")
+    assert "train_arm" in plan("study")
+    assert "render_report" in plan("report")
+
+
+CHANGES = {
+    "split.seed": ("split", {"seed": 5}),
+    "learning rate": ("models", {"small": {"training": {"learning_rate": 0.002}}}),
+    "sampler steps": ("samplers", {"dpm4": {"steps": 5}}),
+    "bootstrap": ("studies", {"augmentation": {"bootstrap": 300}}),
+}
+SAMPLED = {
+    "draw_samples", "collect_samples", "plot_denoising", "measure_samples", "train_arm",
+    "summarise_study", "plot_study", "render_report",
+}  # fmt: skip
+
+
+def test_a_changed_key_reruns_what_depends_on_it(snakemake, phantom_run, phantom_config, tmp_path):
+    def plan(change):
+        section, value = CHANGES[change]
+        done = snakemake(
+            phantom_run, "-n", "--configfile", phantom_config,
+            "--config", f"{section}={json.dumps(value)}",
+        )  # fmt: skip
+        return rules_to_run(done.stdout + done.stderr)
+
+    assert "filter_cohort" not in plan("split.seed")
+    assert {"split_patients", "train_diffusion"} <= plan("split.seed")
+    assert "split_patients" not in plan("learning rate")
+    assert "train_domain_classifier" not in plan("learning rate")
+    assert {"train_diffusion", "draw_samples"} <= plan("learning rate")
+    assert plan("sampler steps") >= SAMPLED - {"plot_study"}
+    assert "train_diffusion" not in plan("sampler steps")
+    assert "train_arm" not in plan("bootstrap")
+    assert "summarise_study" in plan("bootstrap")
+
+
+def test_a_comment_reruns_nothing_and_a_changed_line_what_can_reach_it(
+    snakemake, root, phantom_run, phantom_config, tmp_path
+):
+    source = tmp_path / "checkout"
+    shutil.copytree(
+        root,
+        source,
+        ignore=shutil.ignore_patterns(".venv", ".git", "results", ".snakemake", ".*_cache"),
+    )
+
+    def plan():
+        done = snakemake(phantom_run, "-n", "--configfile", phantom_config, source=source)
+        return rules_to_run(done.stdout + done.stderr)
+
+    module = source / "workflow_scripts" / "diffusion" / "sampler.py"
+    text = module.read_text()
+    module.write_text(text + "\n\n# A remark.\n")
+    assert plan() == set()
+    module.write_text(text.replace("(x[:, 0] + 1) * 127.5", "(x[:, 0] + 1) * 127.0"))
+    changed = plan()
+    assert {"draw_samples", "plot_training", "plot_denoising"} <= changed
+    assert not changed & {
+        "train_diffusion",
+        "resize_archive",
+        "split_patients",
+        "train_domain_classifier",
+    }
+
+
+def test_snakemakes_own_report_builds(snakemake, phantom_run, phantom_config, tmp_path):
+    page = tmp_path / "report.html"
+    snakemake(phantom_run, "--configfile", phantom_config, "--report", page)
+    assert "forest" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('tensors={"siez": 32}', "siez"),
+        ('device="gpu"', "device"),
+        ('split={"fractions": {"train": 0.9, "val": 0.2, "test": 0.1}}', "fractions"),
+    ],
+)
+def test_a_configuration_error_comes_before_any_job_without_traceback(
+    snakemake, phantom_config, tmp_path, settings, message
+):
+    done = snakemake(tmp_path, "--configfile", phantom_config, "--config", settings, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert message in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "results").exists()
+
+
+PRESETS = ["nih-256", "nih-128", "nih-256-baseline", "nih-local", "baseline"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_plans(snakemake, root, tmp_path, preset):
+    done = snakemake(
+        tmp_path, "-n", "--quiet", "rules", "--configfile", root / f"presets/{preset}.yaml"
+    )
+    assert done.returncode == 0
+    planned = done.stdout + done.stderr
+    assert planned == "" or "Error" not in planned
+
+
+def test_no_preset_is_left_out(root):
+    assert sorted(path.stem for path in (root / "presets").glob("*.yaml")) == sorted(PRESETS)
