@@ -8,7 +8,7 @@ min_version("9.0")
 # A configuration that names a data set stands alone; any other is laid over the default.
 if "dataset" not in config:
 
-    configfile: "config.yaml"
+    configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "rules/common.smk"

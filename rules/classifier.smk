@@ -1,0 +1,22 @@
+# The classifier that judges: trained on the real training split.
+
+
+rule train_domain_classifier:
+    input:
+        images=f"{TENSORS}/images.parquet",
+        shards=SHARDS,
+    output:
+        weights=f"{DATA}/classifier/domain.safetensors",
+        log=f"{DATA}/classifier/domain_log.parquet",
+    log:
+        f"{DATA}/logs/train_domain_classifier/domain.log",
+    threads: 2
+    resources:
+        gpu=1,
+    params:
+        config=canonical(
+            classifier=config["classifier"], classes=CLASSES, device=config["device"]
+        ),
+        code=fingerprint("classifier/train_domain_classifier"),
+    script:
+        "../workflow_scripts/classifier/train_domain_classifier.py"

@@ -1,0 +1,90 @@
+"""Image classifiers for one grey channel: a compact network of our own, or one of torchvision's."""
+
+import torch
+import torchvision
+from torch import nn
+
+BACKBONES = ("small", "resnet18", "resnet50", "densenet121")
+
+
+class Classifier(nn.Module):
+    """A body that turns images into features, and a linear head that turns them into logits.
+
+    Images are float32 (n, 1, height, width) in [-1, 1].
+    """
+
+    def __init__(self, backbone: str, body: nn.Module, width: int, classes: int):
+        super().__init__()
+        self.backbone, self.width, self.classes = backbone, width, classes
+        self.body = body
+        self.head = nn.Linear(width, classes)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the head sees: float32 (n, width)."""
+        return self.body(images)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits, (n, classes)."""
+        return self.head(self.features(images))
+
+
+def build(backbone: str, classes: int) -> Classifier:
+    """Return a freshly initialised classifier of one grey channel; torch's seed decides its weights.
+
+    Parameters
+    ----------
+    backbone : one of BACKBONES
+    classes : number of classes
+
+    Raises
+    ------
+    ValueError
+        If the backbone is unknown.
+    """
+    if backbone == "small":
+        return Classifier(backbone, small_body(), SMALL_CHANNELS[-1], classes)
+    if backbone.startswith("resnet") and backbone in BACKBONES:
+        body = torchvision.models.get_model(backbone, weights=None)
+        body.conv1 = one_channel(body.conv1)
+        width, body.fc = body.fc.in_features, nn.Identity()
+    elif backbone in BACKBONES:
+        body = torchvision.models.get_model(backbone, weights=None)
+        body.features.conv0 = one_channel(body.features.conv0)
+        width, body.classifier = body.classifier.in_features, nn.Identity()
+    else:
+        raise ValueError(f"no backbone {backbone!r}; there are {', '.join(BACKBONES)}")
+    return Classifier(backbone, body, width, classes)
+
+
+SMALL_CHANNELS = (32, 64, 128, 256)
+
+
+def small_body() -> nn.Sequential:
+    """Return four stages that each halve the image, and the mean over all places: 0.54 M weights.
+
+    The third stage, 8x8 places of a 64x64 image, gets a second convolution: there a place has
+    seen enough of the film to compare structures, and there it costs little.
+    """
+    layers, before = [], 1
+    for stage, channels in enumerate(SMALL_CHANNELS):
+        layers += block(before, channels, kernel=5 if stage == 0 else 3, stride=2)
+        if stage == 2:
+            layers += block(channels, channels, kernel=3, stride=1)
+        before = channels
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def block(before: int, channels: int, kernel: int, stride: int) -> list[nn.Module]:
+    """Return convolution, batch normalisation and SiLU."""
+    return [
+        nn.Conv2d(before, channels, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.SiLU(inplace=True),
+    ]
+
+
+def one_channel(first: nn.Conv2d) -> nn.Conv2d:
+    """Return a first convolution like the one given, for one channel instead of three."""
+    return nn.Conv2d(
+        1, first.out_channels, first.kernel_size, first.stride, first.padding, bias=False
+    )

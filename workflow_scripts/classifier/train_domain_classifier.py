@@ -1,0 +1,74 @@
+"""Train the classifier that judges synthetic images, on the real training split alone."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.classifier.training import train
+from workflow_scripts.classifier.weights import save
+from workflow_scripts.common.devices import leased_device
+from workflow_scripts.common.runtime import log, step
+from workflow_scripts.common.schemas import CLASSIFIER_LOG, IMAGES
+from workflow_scripts.common.store import ImageStore
+from workflow_scripts.common.tables import read_table, write_table
+
+
+def train_domain_classifier(
+    images: Path,
+    shards: list[Path],
+    settings: dict,
+    classes: list[str],
+    device: str,
+    weights: Path,
+    training_log: Path,
+) -> None:
+    """Train on the rows of the image table whose split is `train`, and on no other.
+
+    The weights' metadata records how many images of how many patients those were, and a SHA-256
+    of their ids.
+    """
+    table = read_table(images, IMAGES)
+    positions = np.flatnonzero(table["split"] == "train")
+    seen = table.iloc[positions]
+    others = set(table.loc[table["split"] != "train", "patient_id"])
+    if not others.isdisjoint(seen["patient_id"]):
+        raise AssertionError("patients of the training split are in another split too")
+    history: list[dict] = []
+    with leased_device(device) as where:
+        store = ImageStore(table, shards)
+        labels = table["class_id"].to_numpy()
+        model = train(
+            store, labels, settings, len(classes), settings["seed"], where, positions, history
+        )
+    log.info(
+        "trained on %d images of %d patients; loss %.3f over the last tenth",
+        len(seen),
+        seen["patient_id"].nunique(),
+        np.mean([entry["loss"] for entry in history[-max(1, len(history) // 10) :]]),
+    )
+    described = {
+        "class_names": json.dumps(classes),
+        "size": str(store.size),
+        "split": "train",
+        "images": str(len(seen)),
+        "patients": str(seen["patient_id"].nunique()),
+        "image_ids_sha256": hashlib.sha256("\n".join(seen["image_id"]).encode()).hexdigest(),
+    }
+    write_table(pd.DataFrame(history), training_log, CLASSIFIER_LOG)
+    save(model, weights, described)
+
+
+if __name__ == "__main__":
+    with step(snakemake) as config:
+        train_domain_classifier(
+            images=Path(snakemake.input.images),
+            shards=[Path(path) for path in snakemake.input.shards],
+            settings=config["classifier"],
+            classes=config["classes"],
+            device=config["device"],
+            weights=Path(snakemake.output.weights),
+            training_log=Path(snakemake.output.log),
+        )

@@ -1,0 +1,41 @@
+"""A classifier on disk: safetensors whose metadata says what to build."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from workflow_scripts.classifier.network import Classifier, build
+from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.files import whole_file
+
+KEY = "classifier"
+
+
+def save(model: Classifier, path: str | Path, metadata: dict[str, str]) -> None:
+    """Write weights, and beside `metadata` the backbone and the number of classes."""
+    described = {"backbone": model.backbone, "classes": str(model.classes)} | metadata
+    tensors = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
+    with whole_file(path) as partial:
+        # One entry: safetensors writes several in a random order, and equal weights must be equal
+        # files.
+        save_file(tensors, partial, metadata={KEY: json.dumps(described, sort_keys=True)})
+
+
+def load(path: str | Path, device: torch.device) -> Classifier:
+    """Return the classifier that `save` wrote, in evaluation mode on `device`."""
+    described = read_metadata(path)
+    model = build(described["backbone"], int(described["classes"]))
+    model.load_state_dict(load_file(path))
+    return model.to(device, memory_format=torch.channels_last).eval()
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Return backbone, classes, and what else was recorded with the weights."""
+    with safe_open(path, framework="pt") as stream:
+        text = (stream.metadata() or {}).get(KEY)
+    if text is None:
+        raise InputError(f"{path} holds no classifier of this workflow; delete it and run again.")
+    return json.loads(text)

@@ -1,0 +1,136 @@
+"""Feature spaces in which image sets are compared.
+
+One contract for all: images are uint8 (n, height, width) in 0 to 255, features are float32 (n, d).
+Each extractor turns that into the size and range that its network was trained with. To add one:
+a class with `load` and `embed`, and its line in EXTRACTORS.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchxrayvision
+from cleanfid.inception_torchscript import InceptionV3W
+from cleanfid.resize import build_resizer
+from torch import nn
+
+from workflow_scripts.classifier.training import to_input
+from workflow_scripts.classifier.weights import load
+from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.runtime import progress
+from workflow_scripts.common.store import ImageStore
+
+
+class Extractor:
+    """A network from weights on disk, and how images are shown to it."""
+
+    batch_size = 64
+
+    def __init__(self, weights: Path, device: torch.device):
+        self.device = device
+        try:
+            self.network = self.load(Path(weights)).to(device).eval()
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{weights} does not hold the weights of `{type(self).__name__}`: {error}"
+            ) from error
+
+    def load(self, weights: Path) -> nn.Module:
+        """Return the network, on the CPU."""
+        raise NotImplementedError
+
+    def embed(self, images: np.ndarray) -> torch.Tensor:
+        """Return features (n, d) of uint8 (n, height, width)."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 (n, d) for uint8 (n, height, width).
+
+        Raises
+        ------
+        TypeError
+            For any other kind or shape: images on two scales are how wrong numbers arise.
+        """
+        if images.dtype != np.uint8 or images.ndim != 3:
+            raise TypeError(
+                f"features are taken of uint8 images (n, height, width) in 0 to 255, not of "
+                f"{images.dtype} {images.shape}"
+            )
+        return self.embed(images).float().cpu().numpy()
+
+
+class Domain(Extractor):
+    """What the head of the classifier of the real training split sees."""
+
+    batch_size = 256
+
+    def load(self, weights: Path) -> nn.Module:
+        return load(weights, torch.device("cpu"))
+
+    def embed(self, images: np.ndarray) -> torch.Tensor:
+        return self.network.features(to_input(images, self.device))
+
+
+class Inception(Extractor):
+    """Inception-v3 as in clean-fid (Parmar et al. 2022): its network, its resize; d = 2048."""
+
+    def load(self, weights: Path) -> nn.Module:
+        # clean-fid looks for one file name in a folder.
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "inception-2015-12-05.pt").symlink_to(weights.resolve())
+            return InceptionV3W(folder, download=False, resize_inside=False)
+
+    def embed(self, images: np.ndarray) -> torch.Tensor:
+        resize = build_resizer("clean")
+        colour = np.repeat(images[..., None], 3, axis=3)
+        resized = np.stack([resize(image) for image in colour]).transpose(0, 3, 1, 2)
+        return self.network(torch.from_numpy(resized).to(self.device))
+
+
+class ChestXray(Extractor):
+    """DenseNet-121 of torchxrayvision (Cohen et al. 2022): 224 px, [-1024, 1024]; d = 1024."""
+
+    def load(self, weights: Path) -> nn.Module:
+        # The published files are whole pickled modules, which may run code: their SHA-256 was
+        # checked when they were fetched.
+        saved = torch.load(weights, map_location="cpu", weights_only=False)
+        state = saved.state_dict() if isinstance(saved, nn.Module) else saved
+        network = torchxrayvision.models.DenseNet(num_classes=len(state["classifier.bias"]))
+        network.load_state_dict(state)
+        return network
+
+    def embed(self, images: np.ndarray) -> torch.Tensor:
+        scaled = torch.from_numpy(images).to(self.device)[:, None].float() * (2048 / 255) - 1024
+        resized = F.interpolate(scaled, (224, 224), mode="bilinear", antialias=True)
+        return self.network.features2(resized)
+
+
+EXTRACTORS: dict[str, type[Extractor]] = {
+    "domain": Domain,
+    "inception": Inception,
+    "xrv": ChestXray,
+}
+
+
+def features_of(extractor: Extractor, store: ImageStore) -> np.ndarray:
+    """Return the features of every image of a store, float32 (len(store), d).
+
+    Raises
+    ------
+    ValueError
+        If a feature is not finite.
+    """
+    starts = range(0, len(store), extractor.batch_size)
+    batches = [
+        extractor(store.gather(np.arange(start, min(start + extractor.batch_size, len(store)))))
+        for start in progress(starts, "extracting features", unit="batch")
+    ]
+    features = np.concatenate(batches)
+    if not np.isfinite(features).all():
+        raise ValueError(f"{type(extractor).__name__} gives features that are not finite")
+    return features
