@@ -11,6 +11,9 @@ if "dataset" not in config:
     configfile: f"{workflow.basedir}/config.yaml"
 
 
+report: "resources/report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/acquire.smk"
 include: "rules/curate.smk"
@@ -20,17 +23,6 @@ include: "rules/classifier.smk"
 include: "rules/evaluate.smk"
 include: "rules/study.smk"
 include: "rules/report.smk"
-
-
-localrules:
-    all,
-    cohort,
-    tensors,
-    train,
-    samples,
-    evaluate,
-    study,
-    report,
 
 
 rule all:

@@ -78,7 +78,12 @@ rule check_leaks:
         labels=rules.parse_labels.output.labels,
         cohort=rules.filter_cohort.output.cohort,
     output:
-        report=f"{DATA}/split_report.json",
+        report=report(
+            f"{DATA}/split_report.json",
+            caption="../resources/report/captions/split.rst",
+            category="Cohort",
+            labels={"table": "images and patients by class and split"},
+        ),
     log:
         f"{DATA}/logs/check_leaks/check_leaks.log",
     threads: 1

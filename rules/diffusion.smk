@@ -50,8 +50,18 @@ rule plot_training:
         images=f"{TENSORS}/images.parquet",
         shards=SHARDS,
     output:
-        curve=f"{MODEL}/loss_curve.png",
-        strip=f"{MODEL}/forward_strip.png",
+        curve=report(
+            f"{MODEL}/loss_curve.png",
+            caption="../resources/report/captions/loss_curve.rst",
+            category="Models",
+            labels={"model": "{model}", "figure": "loss"},
+        ),
+        strip=report(
+            f"{MODEL}/forward_strip.png",
+            caption="../resources/report/captions/forward_strip.rst",
+            category="Models",
+            labels={"model": "{model}", "figure": "forward process"},
+        ),
     params:
         config=lambda w: canonical(
             diffusion=config["models"][w.model]["diffusion"],
@@ -99,7 +109,15 @@ rule collect_samples:
         shards=sample_shards(".npy"),
     output:
         samples=f"{SAMPLES}/samples.parquet",
-        grids=[f"{SAMPLES}/{cls}/grid.png" for cls in SLUGS],
+        grids=[
+            report(
+                f"{SAMPLES}/{cls}/grid.png",
+                caption="../resources/report/captions/grid.rst",
+                category="Samples",
+                labels={"model": "{model}", "sampler": "{sampler}", "figure": name},
+            )
+            for cls, name in zip(SLUGS, CLASSES)
+        ],
     params:
         code=fingerprint("diffusion/collect_samples"),
     log:
@@ -113,7 +131,16 @@ rule plot_denoising:
         unet=rules.train_diffusion.output.unet,
         weights=rules.train_diffusion.output.weights,
     output:
-        strip=f"{SAMPLES}/denoising_strip.png",
+        strip=report(
+            f"{SAMPLES}/denoising_strip.png",
+            caption="../resources/report/captions/denoising_strip.rst",
+            category="Samples",
+            labels={
+                "model": "{model}",
+                "sampler": "{sampler}",
+                "figure": "from noise to image",
+            },
+        ),
     params:
         config=lambda w: canonical(
             sampler=config["samplers"][w.sampler],

@@ -83,6 +83,7 @@ rule measure_samples:
         confusion=f"{EVALUATE}/{{model}}/{{sampler}}/confusion.parquet",
         figure=report(
             f"{EVALUATE}/{{model}}/{{sampler}}/confusion.png",
+            caption="../resources/report/captions/confusion.rst",
             category="Evaluation",
             labels={
                 "model": "{model}",

@@ -124,6 +124,7 @@ rule plot_study:
     output:
         report(
             f"{DATA}/study/{{study}}/forest.png",
+            caption="../resources/report/captions/forest.rst",
             category="Study",
             labels={"study": "{study}", "figure": "difference to the reference"},
         ),

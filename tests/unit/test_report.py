@@ -1,6 +1,7 @@
 """The report, rendered from small stand-ins of every artefact that it reads."""
 
 import re
+import subprocess
 from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +22,7 @@ from workflow_scripts.report import sections
 from workflow_scripts.report.answer import Comparison, comparisons, headline, paragraph
 from workflow_scripts.report.numbers import fixed, short, signed
 from workflow_scripts.report.pictures import examples, picture
+from workflow_scripts.report.provenance import commit
 from workflow_scripts.report.references import references
 from workflow_scripts.report.render_report import (
     Data,
@@ -557,3 +559,17 @@ def test_references_follow_the_configuration(defaults: dict):
     assert any("DPM-Solver++" in text for text in references(defaults))
     nih = defaults | {"dataset": defaults["dataset"] | {"kind": "nih"}}
     assert "ChestX-ray8" in references(nih)[0]
+
+
+def test_a_commit_is_that_of_the_repository_itself(tmp_path: Path):
+    assert commit(tmp_path) is None
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "file").write_text("a")
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for arguments in (["add", "."], [*identity, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", "-C", tmp_path, *arguments], check=True)
+    assert re.fullmatch("[0-9a-f]{12}", commit(tmp_path))
+    assert commit(tmp_path / "inside") is None
+    (tmp_path / "inside" / "file").write_text("b")
+    assert commit(tmp_path).endswith("+")

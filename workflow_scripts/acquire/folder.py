@@ -1,0 +1,52 @@
+"""What a folder of image files holds."""
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from workflow_scripts.common.errors import InputError
+
+# DICOM files often have no suffix at all.
+SUFFIXES = {"folder": {".png", ".jpg", ".jpeg"}, "dicom": {".dcm", ".dicom", ""}}
+NOT_IMAGES = {"DICOMDIR", "README", "LICENSE"}
+
+
+class File(NamedTuple):
+    """One file: path below the folder with '/', length in bytes, time of change in ns."""
+
+    image_id: str
+    bytes: int
+    changed: int
+
+
+def listing(folder: str | Path, kind: str) -> list[File]:
+    """Return the image files below `folder`, sorted by their path.
+
+    Hidden files and folders are passed over, and so are links to folders, which may run in
+    circles. `kind` is "folder" (PNG, JPEG) or "dicom".
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"dataset.folder.images: there is no folder {folder}")
+    files = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(place, name)
+            if (
+                path.suffix.lower() in SUFFIXES[kind]
+                and name not in NOT_IMAGES
+                and not name.startswith(".")
+            ):
+                state = path.stat()
+                relative = path.relative_to(folder).as_posix()
+                files.append(File(relative, state.st_size, state.st_mtime_ns))
+    return sorted(files)
+
+
+@cache
+def digest(folder: str | Path, kind: str) -> str:
+    """Return a hash that changes when an image is added, removed or edited."""
+    return hashlib.sha256(repr(listing(folder, kind)).encode()).hexdigest()[:16]
