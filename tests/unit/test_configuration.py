@@ -329,8 +329,8 @@ RULES = {
         r"samplers\.dpm20\.guidance: 1\.5 needs the unconditional model",
     ),
     "more shards than images": (
-        {"samplers__dpm20__shards": 121},
-        r"samplers\.dpm20\.shards: 121 jobs for 120 images",
+        {"samplers__dpm20__per_class": 20, "samplers__dpm20__shards": 21},
+        r"samplers\.dpm20\.shards: 21 jobs for 20 images",
     ),
     "extractor without weights": (
         {"evaluate__extractors": ["domain", "inception"]},

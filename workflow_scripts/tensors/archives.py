@@ -17,6 +17,7 @@ from workflow_scripts.common.runtime import log
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 LARGEST_FILE = 128 << 20  # bytes; a 4000 x 5000 film of 16 bits has 40 million
+LARGEST_IMAGE = 40_000_000  # pixels; twice the largest flat-panel detector
 LARGEST_HEADER = 1 << 20  # bytes of a member's extended header
 LARGEST_RATIO = 100  # of what an archive unpacks to; images hardly shrink in gzip
 BUFFER = 1 << 16
@@ -135,3 +136,9 @@ def folder_images(files: Iterable[tuple[str, str]]) -> Iterator[Found]:
         except OSError as error:
             content = Unreadable(f"cannot be read: {error.strerror}")
         yield Found(image_id, image_id, content)
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse what declares too many pixels, before memory is taken for them."""
+    if not 0 < width * height <= LARGEST_IMAGE:
+        raise Unreadable(f"declares {width} x {height} pixels; the limit is {LARGEST_IMAGE:,}")

@@ -12,9 +12,8 @@ import kornia_rs
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.tensors.archives import Unreadable
+from workflow_scripts.tensors.archives import Unreadable, check_size
 
-LARGEST_IMAGE = 40_000_000  # pixels; twice the largest flat-panel detector
 # JPEG keeps grey as luminance; what it keeps of chrominance may be off by rounding.
 LARGEST_TINT = 4  # grey levels
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -90,12 +89,6 @@ def decode_jpeg(content: bytes) -> tuple[np.ndarray, str]:
             return grey(np.atleast_3d(pixels), LARGEST_TINT), image.mode
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise Unreadable(f"damaged JPEG: {error}") from None
-
-
-def check_size(width: int, height: int) -> None:
-    """Refuse what declares too many pixels, before memory is taken for them."""
-    if not 0 < width * height <= LARGEST_IMAGE:
-        raise Unreadable(f"declares {width} x {height} pixels; the limit is {LARGEST_IMAGE:,}")
 
 
 def grey(pixels: np.ndarray, tolerance: int) -> np.ndarray:

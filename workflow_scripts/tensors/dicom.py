@@ -11,8 +11,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 
-from workflow_scripts.tensors.archives import Unreadable
-from workflow_scripts.tensors.decoding import check_size
+from workflow_scripts.tensors.archives import Unreadable, check_size
 
 # What the table depends on, beside the look-up tables that some files bring along.
 SHADING = (
