@@ -5,8 +5,8 @@ BIN := .venv/bin
 .PHONY: setup demo test lint format lock
 
 demo: setup
-	@$(BIN)/snakemake --cores 2
-	@echo "Open results/phantom/report/index.html in a browser."
+	@$(BIN)/snakemake --cores 2 --quiet host reason
+	@echo; echo "Done. Open results/phantom/report/index.html in a browser."
 
 test: setup
 	$(BIN)/python -m pytest

@@ -51,13 +51,25 @@ rule train:
 
 rule samples:
     input:
-        expand(rules.collect_samples.output, model=config["models"], sampler=config["samplers"]),
-        expand(rules.plot_denoising.output, model=config["models"], sampler=config["samplers"]),
+        expand(
+            rules.collect_samples.output,
+            model=config["models"],
+            sampler=config["samplers"],
+        ),
+        expand(
+            rules.plot_denoising.output,
+            model=config["models"],
+            sampler=config["samplers"],
+        ),
 
 
 rule evaluate:
     input:
-        expand(rules.measure_samples.output, model=config["models"], sampler=config["samplers"]),
+        expand(
+            rules.measure_samples.output,
+            model=config["models"],
+            sampler=config["samplers"],
+        ),
 
 
 rule study:

@@ -2,7 +2,9 @@
 
 MODEL = f"{DATA}/models/{{model}}"
 SAMPLES = f"{DATA}/samples/{{model}}/{{sampler}}"
-STRIDE = {name: range(sampler["shards"]) for name, sampler in config["samplers"].items()}
+STRIDE = {
+    name: range(sampler["shards"]) for name, sampler in config["samplers"].items()
+}
 
 
 def sample_shards(suffix):
@@ -27,6 +29,11 @@ rule train_diffusion:
         unet=f"{MODEL}/unet/config.json",
         weights=f"{MODEL}/unet/diffusion_pytorch_model.safetensors",
         log=f"{MODEL}/training_log.parquet",
+    log:
+        f"{DATA}/logs/train_diffusion/{{model}}.log",
+    threads: 2
+    resources:
+        gpu=1,
     params:
         config=lambda w: canonical(
             model=config["models"][w.model],
@@ -35,11 +42,6 @@ rule train_diffusion:
             precision=config["precision"],
         ),
         code=fingerprint("diffusion/train_diffusion"),
-    log:
-        f"{DATA}/logs/train_diffusion/{{model}}.log",
-    threads: 2
-    resources:
-        gpu=1,
     script:
         "../workflow_scripts/diffusion/train_diffusion.py"
 
@@ -62,14 +64,14 @@ rule plot_training:
             category="Models",
             labels={"model": "{model}", "figure": "forward process"},
         ),
+    log:
+        f"{DATA}/logs/plot_training/{{model}}.log",
     params:
         config=lambda w: canonical(
             diffusion=config["models"][w.model]["diffusion"],
             seed=config["models"][w.model]["training"]["seed"],
         ),
         code=fingerprint("diffusion/plot_training"),
-    log:
-        f"{DATA}/logs/plot_training/{{model}}.log",
     script:
         "../workflow_scripts/diffusion/plot_training.py"
 
@@ -81,6 +83,11 @@ rule draw_samples:
     output:
         pixels=f"{SAMPLES}/{{cls}}/{{cls}}_{{shard}}.npy",
         index=f"{SAMPLES}/{{cls}}/{{cls}}_{{shard}}.parquet",
+    log:
+        f"{DATA}/logs/draw_samples/{{model}}_{{sampler}}_{{cls}}_{{shard}}.log",
+    threads: 2
+    resources:
+        gpu=1,
     params:
         config=lambda w: canonical(
             model_name=w.model,
@@ -94,11 +101,6 @@ rule draw_samples:
             precision=config["precision"],
         ),
         code=fingerprint("diffusion/draw_samples"),
-    log:
-        f"{DATA}/logs/draw_samples/{{model}}_{{sampler}}_{{cls}}_{{shard}}.log",
-    threads: 2
-    resources:
-        gpu=1,
     script:
         "../workflow_scripts/diffusion/draw_samples.py"
 
@@ -118,10 +120,10 @@ rule collect_samples:
             )
             for cls, name in zip(SLUGS, CLASSES)
         ],
-    params:
-        code=fingerprint("diffusion/collect_samples"),
     log:
         f"{DATA}/logs/collect_samples/{{model}}_{{sampler}}.log",
+    params:
+        code=fingerprint("diffusion/collect_samples"),
     script:
         "../workflow_scripts/diffusion/collect_samples.py"
 
@@ -141,6 +143,8 @@ rule plot_denoising:
                 "figure": "from noise to image",
             },
         ),
+    log:
+        f"{DATA}/logs/plot_denoising/{{model}}_{{sampler}}.log",
     params:
         config=lambda w: canonical(
             sampler=config["samplers"][w.sampler],
@@ -148,7 +152,5 @@ rule plot_denoising:
             classes=CLASSES,
         ),
         code=fingerprint("diffusion/plot_denoising"),
-    log:
-        f"{DATA}/logs/plot_denoising/{{model}}_{{sampler}}.log",
     script:
         "../workflow_scripts/diffusion/plot_denoising.py"

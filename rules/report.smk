@@ -2,10 +2,16 @@
 
 from itertools import product
 
+from workflow_scripts.common.files import sha256_of
+
 # Lists of files stand in the sorted order of the names; render_report relies on it.
 REPORT_MODELS = sorted(config["models"])
 REPORT_PAIRS = list(product(REPORT_MODELS, sorted(config["samplers"])))
 REPORT_STUDIES = sorted(config["studies"])
+PAGE = [
+    f"{workflow.basedir}/resources/report/{name}"
+    for name in ("page.html.j2", "style.css")
+]
 
 
 rule render_report:
@@ -41,9 +47,6 @@ rule render_report:
         ],
         summary=[f"{DATA}/study/{study}/summary.parquet" for study in REPORT_STUDIES],
         forest=[f"{DATA}/study/{study}/forest.png" for study in REPORT_STUDIES],
-        # Inputs, so that an edited template draws the page again and nothing else.
-        template=f"{workflow.basedir}/resources/report/page.html.j2",
-        style=f"{workflow.basedir}/resources/report/style.css",
     output:
         page=report(
             f"{DATA}/report/index.html",
@@ -56,5 +59,7 @@ rule render_report:
     params:
         config=canonical(**config),
         code=fingerprint("report/render_report"),
+        # By content: an edited template draws the page again, a moved checkout does not.
+        template=[sha256_of(path) for path in PAGE],
     script:
         "../workflow_scripts/report/render_report.py"

@@ -239,6 +239,6 @@ if __name__ == "__main__":
             snakemake.output[0],
             config,
             **files_of(snakemake.input, config),
-            template=snakemake.input.template,
-            style=snakemake.input.style,
+            template=ROOT / "resources" / "report" / "page.html.j2",
+            style=ROOT / "resources" / "report" / "style.css",
         )
