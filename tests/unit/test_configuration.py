@@ -326,7 +326,7 @@ RULES = {
     ),
     "guidance without the null class": (
         {"models__recommended__training__label_dropout": 0},
-        r"samplers\.dpm20\.guidance: 1\.5 needs the unconditional model",
+        r"samplers\.dpm20\.guidance: 2 needs the unconditional model",
     ),
     "more shards than images": (
         {"samplers__dpm20__per_class": 20, "samplers__dpm20__shards": 21},
@@ -354,7 +354,7 @@ RULES = {
     ),
     "reference that is no arm": (
         {"studies__augmentation__reference": "x"},
-        r"studies\.augmentation\.reference: 'x' is not among the arms \(real, real\+0\.5",
+        r"studies\.augmentation\.reference: 'x' is not among the arms \(real, real\+0\.25",
     ),
     "primary arm that is no arm": (
         {"studies__augmentation__primary__arm": "x"},
@@ -365,8 +365,8 @@ RULES = {
         r"studies\.augmentation\.primary\.arm: 'real' is not among the arms",
     ),
     "reference with synthetic images": (
-        {"studies__augmentation__reference": "real+0.5"},
-        r"studies\.augmentation\.reference: the arm real\+0.5 has synthetic 0\.5;",
+        {"studies__augmentation__reference": "real+0.25"},
+        r"studies\.augmentation\.reference: the arm real\+0\.25 has synthetic 0\.25;",
     ),
 }
 

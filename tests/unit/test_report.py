@@ -151,13 +151,13 @@ def summary_rows(
     return pd.DataFrame(rows)
 
 
-DIFFERENCES = {"real+0.5": (-0.002, -0.020, 0.016), "real+1": (0.004, -0.012, 0.020)}
+DIFFERENCES = {"real+0.25": (-0.002, -0.020, 0.016), "real+0.5": (0.004, -0.012, 0.020)}
 
 
 @pytest.fixture(scope="session")
 def defaults(root: Path) -> dict:
     config = yaml.safe_load((root / "config.yaml").read_text())
-    config["studies"]["augmentation"]["primary"] = {"arm": "real+1", "metric": "auroc"}
+    config["studies"]["augmentation"]["primary"] = {"arm": "real+0.5", "metric": "auroc"}
     return config
 
 
@@ -277,7 +277,7 @@ def write_artefacts(folder: Path, config: dict) -> dict:
     for name in sorted(config["studies"]):
         here = folder / "study" / name
         studies[name] = Study(str(here / "summary.parquet"), str(here / "forest.png"))
-        summary = summary_rows(classes, DIFFERENCES, "real+1")
+        summary = summary_rows(classes, DIFFERENCES, "real+0.5")
         write_table(summary, studies[name].summary, schemas.SUMMARY)
         curve(here / "forest.png", "forest")
     return {"data": data, "models": models, "samples": samples, "studies": studies}
@@ -434,28 +434,35 @@ def test_files_find_their_model_and_sampler(defaults: dict):
     ],
 )
 def test_headline_speaks_of_the_primary_comparison(defaults, primary, other, expected):
-    summary = summary_rows(["A", "B"], {"real+0.5": other, "real+1": primary}, "real+1")
+    summary = summary_rows(["A", "B"], {"real+0.25": other, "real+0.5": primary}, "real+0.5")
     settings = defaults["studies"]["augmentation"]
     assert headline(comparisons(summary, settings)) == expected
 
 
 def test_headline_without_primary_counts_comparisons(defaults):
-    arms = {"real+0.5": (0.03, 0.01, 0.05), "real+1": (0.03, -0.01, 0.05)}
+    arms = {"real+0.25": (0.03, 0.01, 0.05), "real+0.5": (0.03, -0.01, 0.05)}
     found = comparisons(summary_rows(["A"], arms, ""), defaults["studies"]["augmentation"])
     assert headline(found) == "A gain in 1 of 2 comparisons"
 
 
+def test_a_bound_that_prints_as_zero_is_not_read_as_a_loss():
+    assert Comparison("a", 1.0, -0.001, -0.003, -0.0004).finding == "none"
+    assert Comparison("a", 1.0, -0.002, -0.003, -0.0006).finding == "loss"
+    assert Comparison("a", 1.0, 0.001, 0.0004, 0.003).finding == "none"
+    assert Comparison("a", 1.0, 0.001, 0.0006, 0.003).finding == "gain"
+
+
 def test_paragraph_names_the_half_width_and_the_secondary_comparison(defaults):
     settings = defaults["studies"]["augmentation"]
-    text = paragraph(summary_rows(["A", "B"], DIFFERENCES, "real+1"), settings)
-    assert "Primary comparison (real+1, 1 synthetic image per real one): no evidence" in text
-    assert "Secondary comparison: real+0.5, no evidence of a gain, −0.002" in text
+    text = paragraph(summary_rows(["A", "B"], DIFFERENCES, "real+0.5"), settings)
+    assert "Primary comparison (real+0.5, 0.5 synthetic images per real one): no evidence" in text
+    assert "Secondary comparison: real+0.25, no evidence of a gain, −0.002" in text
     assert "half-width of 0.016" in text
 
 
 def test_an_interval_on_too_few_patients_claims_nothing(defaults):
     settings = defaults["studies"]["augmentation"]
-    summary = summary_rows(["A"], {"real+1": (0.03, 0.01, 0.05)}, "real+1").assign(resamples=1900)
+    summary = summary_rows(["A"], {"real+0.5": (0.03, 0.01, 0.05)}, "real+0.5").assign(resamples=1900)
     assert headline(comparisons(summary, settings)) == "Too few test patients to tell"
     assert "a gain of" not in paragraph(summary, settings)
 
@@ -464,8 +471,8 @@ def test_an_interval_on_too_few_patients_claims_nothing(defaults):
 def test_a_gain_is_claimed_only_of_an_interval_above_zero(a, b, c, sound):
     low, middle, high = sorted((a, b, c))
     item = Comparison("arm", 1, middle, low, high, sound=sound)
-    assert ("a gain of" in item.sentence) == (sound and low > 0)
-    assert ("a loss of" in item.sentence) == (sound and high < 0)
+    assert ("a gain of" in item.sentence) == (sound and round(low, 3) > 0)
+    assert ("a loss of" in item.sentence) == (sound and round(high, 3) < 0)
 
 
 # -- numbers and tables

@@ -52,7 +52,6 @@ TRAINING = {
     "label_dropout": 0.1,
     "ema_decay": 0.99,
     "class_sampling": "balanced",
-    "checkpoint_minutes": 60,
     "seed": 1,
 }
 

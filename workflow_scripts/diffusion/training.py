@@ -25,6 +25,8 @@ from workflow_scripts.diffusion.ema import EMA
 from workflow_scripts.diffusion.network import Denoiser
 from workflow_scripts.diffusion.objective import Objective
 
+# No setting: as part of the configuration it would make another model of the same weights.
+CHECKPOINT_MINUTES = 10
 LOG_POINTS = 100  # rows of the training log
 VALIDATIONS = 10  # of which this many carry a validation loss
 VALIDATION_IMAGES = 256
@@ -63,7 +65,7 @@ def train(
     data : the training split
     held_out : the validation split; its loss is logged, nothing is chosen by it
     settings : the configuration section `training` of a model
-    checkpoint : read at the start, written every `checkpoint_minutes`, on SIGTERM and SIGURG, and
+    checkpoint : read at the start, written every CHECKPOINT_MINUTES, on SIGTERM and SIGURG, and
         after the last step
 
     Raises
@@ -157,7 +159,7 @@ def train(
                     }
                 )
             waited = time.monotonic() - saved_at
-            if stop.received or waited > 60 * settings["checkpoint_minutes"] or done == steps:
+            if stop.received or waited > 60 * CHECKPOINT_MINUTES or done == steps:
                 save(done)
                 saved_at = time.monotonic()
             if stop.received and done < steps:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from workflow_scripts.report.numbers import fixed, known, signed, signed_span, span, things
+from workflow_scripts.report.numbers import (
+    DECIMALS,
+    fixed,
+    known,
+    signed,
+    signed_span,
+    span,
+    things,
+)
 
 MACRO = "macro"
 MEASURES = {
@@ -33,12 +41,15 @@ class Comparison:
 
     @property
     def finding(self) -> str:
-        """The direction of the difference, or that the interval holds 0, or that it cannot tell."""
+        """The direction of the difference, or that the interval holds 0, or that it cannot tell.
+
+        A bound that is printed as 0 counts as 0: nobody should read a loss off "−0.003 to 0.000".
+        """
         if not (self.sound and known(self.low) and known(self.high)):
             return "unknown"
-        if self.low > 0:
+        if round(self.low, DECIMALS) > 0:
             return "gain"
-        return "loss" if self.high < 0 else "none"
+        return "loss" if round(self.high, DECIMALS) < 0 else "none"
 
     @property
     def half_width(self) -> float:

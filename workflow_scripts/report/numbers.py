@@ -4,6 +4,7 @@ import math
 
 UNKNOWN = "–"
 MINUS = "−"
+DECIMALS = 3
 
 
 def known(value: float | None) -> bool:
@@ -16,12 +17,12 @@ def count(value: float) -> str:
     return f"{int(value):,}"
 
 
-def fixed(value: float | None, digits: int = 3) -> str:
+def fixed(value: float | None, digits: int = DECIMALS) -> str:
     """Return a number with that many decimals."""
     return f"{value:.{digits}f}".replace("-", MINUS) if known(value) else UNKNOWN
 
 
-def signed(value: float | None, digits: int = 3) -> str:
+def signed(value: float | None, digits: int = DECIMALS) -> str:
     """Return a difference with its sign; what rounds to zero has none."""
     if not known(value):
         return UNKNOWN
