@@ -8,7 +8,7 @@ demo: setup
 	@$(BIN)/snakemake --cores 2 --quiet host reason
 	@echo; echo "Done. Open results/phantom/report/index.html in a browser."
 
-test: setup
+test: setup lint
 	$(BIN)/python -m pytest
 
 lint: setup

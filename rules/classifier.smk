@@ -6,13 +6,13 @@ rule train_domain_classifier:
         images=f"{TENSORS}/images.parquet",
         shards=SHARDS,
     output:
-        weights=f"{DATA}/classifier/domain.safetensors",
-        log=f"{DATA}/classifier/domain_log.parquet",
+        weights=f"{DATA}/classifier/{SIZE}/domain.safetensors",
+        log=f"{DATA}/classifier/{SIZE}/domain_log.parquet",
     log:
         f"{DATA}/logs/train_domain_classifier/domain.log",
     threads: 2
     resources:
-        gpu=1,
+        gpu=GPUS,
     params:
         config=canonical(
             classifier=config["classifier"], classes=CLASSES, device=config["device"]

@@ -17,6 +17,8 @@ DATA = f"results/{config['dataset']['name']}"
 SIZE = config["tensors"]["size"]
 TENSORS = f"{DATA}/tensors/{SIZE}"
 CLASSES = config["cohort"]["classes"]
+# GPUs that a job asks for. On the CPU none, so that only cores bound how many jobs run.
+GPUS = 0 if config["device"] == "cpu" else 1
 
 
 def canonical(**sections):
@@ -33,7 +35,6 @@ SLUGS = [slug(name) for name in CLASSES]
 
 
 wildcard_constraints:
-    archive="[^/]+",
     model="[^/]+",
     sampler="[^/]+",
     cls="[^/]+",

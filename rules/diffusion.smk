@@ -33,7 +33,7 @@ rule train_diffusion:
         f"{DATA}/logs/train_diffusion/{{model}}.log",
     threads: 2
     resources:
-        gpu=1,
+        gpu=GPUS,
     params:
         config=lambda w: canonical(
             model=config["models"][w.model],
@@ -87,7 +87,7 @@ rule draw_samples:
         f"{DATA}/logs/draw_samples/{{model}}_{{sampler}}_{{cls}}_{{shard}}.log",
     threads: 2
     resources:
-        gpu=1,
+        gpu=GPUS,
     params:
         config=lambda w: canonical(
             model_name=w.model,
@@ -145,11 +145,16 @@ rule plot_denoising:
         ),
     log:
         f"{DATA}/logs/plot_denoising/{{model}}_{{sampler}}.log",
+    threads: 2
+    resources:
+        gpu=GPUS,
     params:
         config=lambda w: canonical(
             sampler=config["samplers"][w.sampler],
             diffusion=config["models"][w.model]["diffusion"],
             classes=CLASSES,
+            device=config["device"],
+            precision=config["precision"],
         ),
         code=fingerprint("diffusion/plot_denoising"),
     script:

@@ -8,7 +8,7 @@ EVALUATE = f"{DATA}/evaluate"
 def weights_of(extractor):
     """The file that an extractor or LPIPS backbone loads."""
     if extractor == "domain":
-        return f"{DATA}/classifier/domain.safetensors"
+        return f"{DATA}/classifier/{SIZE}/domain.safetensors"
     return f"results/weights/{extractor}.pt"
 
 
@@ -48,7 +48,7 @@ rule extract_features:
         unpack(image_set),
         weights=lambda w: weights_of(w.extractor),
     output:
-        f"{EVALUATE}/features/{{extractor}}/{{images}}.npy",
+        f"{EVALUATE}/features/{SIZE}/{{extractor}}/{{images}}.npy",
     log:
         f"{DATA}/logs/extract_features/{{extractor}}/{{images}}.log",
     wildcard_constraints:
@@ -56,7 +56,7 @@ rule extract_features:
         images="real|[^/]+/[^/]+",
     threads: 2
     resources:
-        gpu=1,
+        gpu=GPUS,
     params:
         config=lambda w: canonical(
             extractor=w.extractor, images=w.images, device=config["device"]
@@ -73,9 +73,10 @@ rule measure_samples:
         samples=f"{DATA}/samples/{{model}}/{{sampler}}/samples.parquet",
         sample_shards=sample_shards(".npy"),
         weights=[weights_of(name) for name in SPACES],
-        real=[f"{EVALUATE}/features/{name}/real.npy" for name in SPACES],
+        real=[f"{EVALUATE}/features/{SIZE}/{name}/real.npy" for name in SPACES],
         features=[
-            f"{EVALUATE}/features/{name}/{{model}}/{{sampler}}.npy" for name in SPACES
+            f"{EVALUATE}/features/{SIZE}/{name}/{{model}}/{{sampler}}.npy"
+            for name in SPACES
         ],
         lpips=[weights_of(name) for name in config["evaluate"]["lpips"]],
     output:

@@ -40,7 +40,7 @@ def study_predictions(wildcards):
 wildcard_constraints:
     study="|".join(map(re.escape, STUDIES)),
     arm="|".join(
-        {re.escape(arm) for study in STUDIES.values() for arm in study["arms"]}
+        map(re.escape, sorted({arm for s in STUDIES.values() for arm in s["arms"]}))
     ),
     seed=r"\d+",
 
@@ -77,7 +77,7 @@ rule train_arm:
         f"{DATA}/logs/train_arm/{{study}}_{{arm}}_seed{{seed}}.log",
     threads: 2
     resources:
-        gpu=1,
+        gpu=GPUS,
     params:
         config=lambda w: canonical(
             study=w.study,
@@ -133,6 +133,7 @@ rule plot_study:
     params:
         config=lambda w: canonical(
             reference=STUDIES[w.study]["reference"],
+            bootstrap=STUDIES[w.study]["bootstrap"],
             phantom=config["dataset"]["kind"] == "phantom",
         ),
         code=fingerprint("study/plot_study"),

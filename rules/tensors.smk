@@ -17,6 +17,7 @@ rule resize_archive:
         config=lambda w: canonical(
             archive=w.archive,
             kind=KIND,
+            images=FOLDER["images"] if KIND in ("folder", "dicom") else None,
             size=SIZE,
             max_rejects=config["tensors"]["max_rejects"],
             state=archive_state(w),

@@ -1,8 +1,14 @@
 """What every test may use."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines are shared: a slow example is no failure, and a failure must come again.
+settings.register_profile("synthorax", deadline=None, derandomize=True)
+settings.load_profile("synthorax")
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -15,8 +21,8 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real radiographs beside the repository; a machine without them skips what needs them."""
-    folder = ROOT.parent / "shared" / "data"
+    """Real radiographs; a machine without them skips what needs them."""
+    folder = Path(os.environ.get("SYNTHORAX_REAL_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip("the real radiographs (../shared/data) are not on this machine")
+        pytest.skip(f"no real radiographs in {folder}; SYNTHORAX_REAL_DATA may name their folder")
     return folder

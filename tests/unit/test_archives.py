@@ -21,6 +21,7 @@ from workflow_scripts.common.schemas import FILES
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.tensors import archives
 from workflow_scripts.tensors.archives import Unreadable, archive_images, folder_images
+from workflow_scripts.tensors.resize_archive import images_of_part
 
 
 def member(name, content=b"pixels", **fields):
@@ -263,6 +264,14 @@ def test_a_folder_is_listed_by_kind_and_sorted(folder):
         listing(folder / "none", "folder")
 
 
+def test_a_link_to_nothing_is_passed_over(folder):
+    before = listing(folder, "folder")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    assert listing(folder, "folder") == before
+    digest.cache_clear()
+    assert digest(folder, "folder")
+
+
 def test_the_digest_sees_what_is_added_removed_and_edited(folder):
     states = set()
     for change in (
@@ -284,9 +293,20 @@ def test_files_are_dealt_out_to_jobs(folder, tmp_path):
     list_files(folder, "folder", ["part_001", "part_002"], tmp_path / "files.parquet")
     table = read_table(tmp_path / "files.parquet", FILES)
     assert table["part"].tolist() == ["part_001", "part_001", "part_002"]
-    assert table["path"].tolist()[0] == str(folder / "a.jpg")
+    assert table["image_id"].tolist() == ["a.jpg", "b/10.png", "b/2.JPEG"]
+    assert str(tmp_path) not in table.to_csv()
     with pytest.raises(InputError, match=r"hold 3 images .*parts: 4"):
         list_files(folder, "folder", ["1", "2", "3", "4"], tmp_path / "other.parquet")
+
+
+def test_a_job_reads_its_files_wherever_the_folder_is(folder, tmp_path):
+    list_files(folder, "folder", ["part_001", "part_002"], tmp_path / "files.parquet")
+    table = read_table(tmp_path / "files.parquet", FILES)
+    moved = folder.rename(tmp_path / "moved")
+    for part, names in (("part_001", ["a.jpg", "b/10.png"]), ("part_002", ["b/2.JPEG"])):
+        assert [
+            (found.image_id, found.content) for found in images_of_part(table, part, moved)
+        ] == [(name, (moved / name).read_bytes()) for name in names]
 
 
 def test_the_label_table_comes_out_of_the_package_without_torch(tmp_path):

@@ -163,7 +163,7 @@ def hold(folder, count, held, seconds):
 
 
 def test_processes_lease_distinct_devices_and_a_killed_one_frees_its_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    monkeypatch.setattr(devices, "physical_names", lambda count: ["a", "b"][:count])
     context = multiprocessing.get_context("fork")
     held = context.Queue()
     first = [context.Process(target=hold, args=(str(tmp_path), 2, held, 60)) for _ in range(2)]
@@ -180,7 +180,36 @@ def test_processes_lease_distinct_devices_and_a_killed_one_frees_its_own(tmp_pat
         process.kill()
         process.join()
     names = {path.name for folder in tmp_path.iterdir() for path in folder.iterdir()}
-    assert names == {"4.lock", "7.lock"}
+    assert names == {"a.lock", "b.lock"}
+
+
+def test_jobs_that_each_see_another_gpu_as_device_0_do_not_wait_for_each_other(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(devices.time, "sleep", lambda _: pytest.fail("waits for another GPU"))
+    held = []
+    for uuid in ("5f3a", "81c2"):
+        monkeypatch.setattr(
+            devices.torch.cuda, "get_device_properties", lambda _, u=uuid: SimpleNamespace(uuid=u)
+        )
+        held.append(devices.lease(1))
+    assert [index for _, index in held] == [0, 0]
+    names = {path.name for folder in tmp_path.iterdir() for path in folder.iterdir()}
+    assert names == {"5f3a.lock", "81c2.lock"}
+    for lock, _ in held:
+        lock.release()
+
+
+def test_a_lock_folder_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(devices, "physical_names", lambda count: ["a"])
+    devices.lease(1)[0].release()
+    owner = os.getuid()
+    monkeypatch.setattr(devices.os, "getuid", lambda: owner + 1)
+    with pytest.raises(InputError, match=r"belongs to another user.*TMPDIR"):
+        devices.lease(1)
 
 
 def test_importing_the_step_frame_does_not_import_torch():

@@ -254,6 +254,20 @@ def test_names_that_become_paths(section, name):
     assert any(m.startswith(f"{section}: the name") and "becomes a path" in m for m in messages)
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"dataset__name": "mine\n"}, r"dataset\.name: .*\bgive lower-case letters"),
+        ({"models__a\n": DEFAULT["models"]["recommended"]}, "models: the name .* becomes a path"),
+        ({"cohort__classes": ["No Finding", "Mass\n"]}, r"cohort\.classes\[1\]: .*\bgive letters"),
+        ({"weights__xrv": {"path": "a", "sha256": "0" * 64 + "\n"}}, r"weights\.xrv\.sha256: "),
+    ],
+)
+def test_a_line_break_at_the_end_is_refused(changes, expected):
+    with pytest.raises(InputError, match=f"(?s){expected}"):
+        load(changed(**changes))
+
+
 def test_all_problems_come_together():
     config = changed(device="gpu", split__fractions={"train": 0.5, "val": 0.1, "test": 0.1})
     config["deviec"] = "cpu"

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 from workflow_scripts.tensors.archives import Unreadable
 from workflow_scripts.tensors.decoding import decode
@@ -292,6 +293,17 @@ def test_compressed_dicom_is_read():
 def test_other_dicom_is_refused_with_a_reason(content, why):
     with pytest.raises(Unreadable, match=why):
         decode(content)
+
+
+def test_a_dicom_that_is_deflated_as_a_whole_is_refused_before_it_is_inflated():
+    bomb = np.zeros((8192, 8192), np.uint8)
+    content = dicom(bomb, DeflatedExplicitVRLittleEndian)
+    tracemalloc.start()
+    with pytest.raises(Unreadable, match="deflated DICOM"):
+        decode(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
 
 
 def test_real_films(shared):

@@ -1,5 +1,7 @@
 """The contract of all extractors, and each one's loading and preprocessing on weights made here."""
 
+import os
+
 import cleanfid.fid
 import numpy as np
 import pandas as pd
@@ -13,9 +15,11 @@ from torch import nn
 from workflow_scripts.classifier.network import build
 from workflow_scripts.classifier.weights import save
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.evaluate.extract_features import extract_features
 from workflow_scripts.evaluate.extractors import EXTRACTORS, features_of
+from workflow_scripts.evaluate.published import PUBLISHED, Weights
 
 CPU = torch.device("cpu")
 WIDTH = {"domain": 256, "inception": 2048, "xrv": 1024}
@@ -50,7 +54,7 @@ def weights(tmp_path_factory):
     torch.manual_seed(0)
     save(build("small", 6), folder / "domain.safetensors", {})
     torch.jit.script(Base()).save(str(folder / "inception.pt"))
-    torch.save(torchxrayvision.models.DenseNet(num_classes=18), folder / "xrv.pt")
+    torch.save(torchxrayvision.models.DenseNet(num_classes=18).state_dict(), folder / "xrv.pt")
     return {
         "domain": folder / "domain.safetensors",
         "inception": folder / "inception.pt",
@@ -137,10 +141,30 @@ def test_xrv_sees_its_own_range_and_size(extractors, monkeypatch):
     assert (float(shown[1].min()), float(shown[1].max())) == pytest.approx((-1024, 1024), abs=1e-3)
 
 
-def test_xrv_loads_a_state_dict_too(weights, extractors, images, tmp_path):
-    module = torch.load(weights["xrv"], weights_only=False)
-    torch.save(module.state_dict(), tmp_path / "state.pt")
-    again = EXTRACTORS["xrv"](tmp_path / "state.pt", CPU)
+class Hostile:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_only_the_published_pickle_of_a_whole_model_is_opened(
+    weights, extractors, images, tmp_path, monkeypatch
+):
+    module = torchxrayvision.models.DenseNet(num_classes=18)
+    module.load_state_dict(torch.load(weights["xrv"]))
+    torch.save(module, tmp_path / "model.pt")
+    torch.save(Hostile(tmp_path / "mark"), tmp_path / "hostile.pt")
+    for name in ("model.pt", "hostile.pt"):
+        with pytest.raises(InputError, match=rf"{name} is no state dict.* the published file"):
+            EXTRACTORS["xrv"](tmp_path / name, CPU)
+    assert not (tmp_path / "mark").exists()
+    published = Weights("https://a/model.pt", sha256_of(tmp_path / "model.pt"))
+    monkeypatch.setitem(PUBLISHED, "xrv", published)
+    again = EXTRACTORS["xrv"](tmp_path / "model.pt", CPU)
     np.testing.assert_array_equal(again(images), extractors["xrv"](images))
 
 

@@ -114,6 +114,17 @@ def test_compressed_table(parse):
     assert len(labels) == 1
 
 
+def test_spaces_around_ids_make_no_other_patient_and_no_other_image(parse):
+    labels, issues = parse(
+        nih("1.png", patient="12"), nih(" 2.png", patient=" 12"), nih("3.png ", patient="12\t")
+    )
+    assert list(labels["image_id"]) == ["1.png", "2.png", "3.png"]
+    assert set(labels["patient_id"]) == {"12"}
+    assert issues.empty
+    with pytest.raises(InputError, match=r"1 image more than once: 1\.png \(lines 2, 3\)"):
+        parse(nih("1.png"), nih("1.png "))
+
+
 def test_what_is_odd_is_recorded_and_the_run_goes_on(parse):
     labels, issues = parse(
         nih("1.png", age="414Y"),

@@ -11,9 +11,11 @@ import torchvision
 from workflow_scripts.classifier.train_domain_classifier import train_domain_classifier
 from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.schemas import CONFUSION, IMAGES, METRICS, SAMPLES
+from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.evaluate.extract_features import extract_features
 from workflow_scripts.evaluate.measure_samples import FeatureSpace, measure_samples
+from workflow_scripts.evaluate.measures import SETS, Pictures, diversity_rows
 
 CLASSES = ["No Finding", "Cardiomegaly"]
 COUNTS = {"train": 40, "val": 14, "test": 12}  # images per class
@@ -218,6 +220,18 @@ def test_the_same_bytes_twice_and_other_subsets_by_seed(world, measured, tmp_pat
     other = rows(measure(world, "good", tmp_path / "other", seed=5))
     key = ("kernel_distance", "pooled")
     assert other.loc[key, "value"] != rows(again).loc[key, "value"]
+
+
+def test_without_two_patients_of_a_class_there_is_no_diversity(world, caplog):
+    images = read_table(world / "images.parquet", IMAGES).assign(patient_id="the only one")
+    samples = read_table(world / "good" / "samples.parquet", SAMPLES)
+    shards = sorted((world / "good").glob("*_000.npy"))
+    pictures = Pictures(
+        images, samples, ImageStore(images, [world / "part.npy"]), ImageStore(samples, shards)
+    )
+    everything = {name: {label: np.arange(4) for label in CLASSES} for name in SETS}
+    assert list(diversity_rows(pictures, everything, {}, 5, 0)) == []
+    assert "no diversity: no class has images of two patients" in caplog.text
 
 
 def test_features_of_other_images_are_refused(world, tmp_path):

@@ -458,11 +458,14 @@ def test_paragraph_names_the_half_width_and_the_secondary_comparison(defaults):
     assert "Primary comparison (real+0.5, 0.5 synthetic images per real one): no evidence" in text
     assert "Secondary comparison: real+0.25, no evidence of a gain, −0.002" in text
     assert "half-width of 0.016" in text
+    assert "another seed moves the difference by 0.003 (standard deviation over 3 seeds)" in text
 
 
 def test_an_interval_on_too_few_patients_claims_nothing(defaults):
     settings = defaults["studies"]["augmentation"]
-    summary = summary_rows(["A"], {"real+0.5": (0.03, 0.01, 0.05)}, "real+0.5").assign(resamples=1900)
+    summary = summary_rows(["A"], {"real+0.5": (0.03, 0.01, 0.05)}, "real+0.5").assign(
+        resamples=1900
+    )
     assert headline(comparisons(summary, settings)) == "Too few test patients to tell"
     assert "a gain of" not in paragraph(summary, settings)
 

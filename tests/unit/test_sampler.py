@@ -54,7 +54,8 @@ def final(denoiser, classes, seeds, settings, process=PROCESS):
 
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v"])
 @pytest.mark.parametrize(
-    ("method", "steps", "tolerance"), [("ddim", 200, 2e-2), ("dpm++2m", 100, 2e-3)]
+    ("method", "steps", "tolerance"),
+    [("ddim", 200, 2e-2), ("ddim", 300, 2e-2), ("dpm++2m", 100, 2e-3), ("dpm++2m", 150, 2e-3)],
 )
 def test_deterministic_samplers_follow_the_exact_flow(method, steps, tolerance, prediction):
     process = PROCESS | {"prediction": prediction, "zero_terminal_snr": prediction != "epsilon"}
@@ -77,8 +78,9 @@ def test_the_error_falls_with_the_order_of_the_method(method, order):
     assert error(10) / error(40) > 0.75 * 4**order
 
 
-def test_ancestral_sampling_has_the_right_mean_and_spread():
-    x = final(ExactGaussian(PROCESS), [0] * 16, range(16), sampler("ddpm", 1000))
+@pytest.mark.parametrize("steps", [1000, 300])
+def test_ancestral_sampling_has_the_right_mean_and_spread(steps):
+    x = final(ExactGaussian(PROCESS), [0] * 16, range(16), sampler("ddpm", steps))
     assert x.mean().item() == pytest.approx(MEAN, abs=4 * SD / 32)
     assert x.std().item() == pytest.approx(SD, rel=0.1)
 

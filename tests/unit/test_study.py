@@ -9,7 +9,7 @@ from tests.unit.test_arms import CLASSES, drawn_images, real_images
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import IMAGES, PREDICTIONS, SAMPLES, SUMMARY
 from workflow_scripts.common.tables import read_table, write_table
-from workflow_scripts.study.plot_study import plot_study
+from workflow_scripts.study.plot_study import caption, often_missed, plot_study
 from workflow_scripts.study.summarise_study import summarise, summarise_study
 from workflow_scripts.study.train_arm import train_arm
 
@@ -180,11 +180,26 @@ def test_the_forest_plot_is_narrow_and_the_same_every_time(tmp_path, arms, rare)
     skills = {"real": 0.5, "better": 1.0} | {f"arm {place}": 0.6 for place in range(1, arms)}
     write_table(study(test, skills), tmp_path / "summary.parquet", SUMMARY)
     for name in ("first.png", "second.png"):
-        plot_study(tmp_path / "summary.parquet", tmp_path / name, "real", phantom=True)
+        plot_study(tmp_path / "summary.parquet", tmp_path / name, "real", 300, phantom=True)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
     width, height = Image.open(tmp_path / "first.png").size
     assert 900 <= width <= 1300
     assert height > width / 2
+
+
+def test_resamples_are_judged_by_how_many_were_drawn_even_if_every_class_missed_some():
+    test = images_of_patients(100, 100)
+    test["class_id"] = np.r_[[0, 1], np.full(98, 2)]
+    test["class_name"] = np.array(CLASSES)[test["class_id"]]
+    test["patient_id"] = np.arange(100).astype(str)
+    summary = study(test, {"real": 0.5, "better": 1.0})
+    rows = summary.query("arm == 'better' and metric == 'auroc' and class_name != 'Pneumonia'")
+    assert rows["resamples"].max() < 0.8 * 300
+    rows = rows.assign(missed=often_missed(rows, 300))
+    assert rows["missed"].all()
+    assert "(300 resamples)" in caption(rows, 300).replace("\n", " ")
+    full = study(images_of_patients(), {"real": 0.5, "better": 1.0})
+    assert not often_missed(full, 300).any()
 
 
 SETTINGS = {

@@ -70,7 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         if server.etag:
             self.send_header("ETag", server.etag)
-        self.send_header("Content-Length", str(len(server.content) - start))
+        if kind != "unmeasured":
+            self.send_header("Content-Length", str(len(server.content) - start))
         self.end_headers()
         if number:
             self.wfile.write(server.content[start : start + int(number)])
@@ -128,6 +129,29 @@ def test_a_stalled_connection_is_left_and_continued(server, tmp_path):
     fetch(server, tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert len(server.requests) == 2
+
+
+def test_an_early_end_without_content_length_is_continued(server, tmp_path):
+    server.faults.extend(["unmeasured 300000", "unmeasured 200000"])
+    fetch(server, tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    assert server.starts() == [None, "bytes=300000-", "bytes=500000-"]
+
+
+def test_ends_without_content_length_count_as_attempts(server, tmp_path):
+    (tmp_path / "a.partial").write_bytes(CONTENT[:1000])
+    server.faults.extend(["unmeasured 0"] * 3)
+    with pytest.raises(InputError, match=r"gave up after 3 attempts .*after 1,000 of 700,000"):
+        fetch(server, tmp_path / "a")
+    assert (tmp_path / "a.partial").stat().st_size == 1000
+
+
+def test_a_shorter_file_without_content_length_is_not_asked_for_again_and_again(server, tmp_path):
+    server.content = CONTENT[:-1]
+    server.faults.append("unmeasured")
+    with pytest.raises(InputError, match="699,999 bytes or less, expected are 700,000"):
+        fetch(server, tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_next_run_continues_what_this_one_left(server, tmp_path):

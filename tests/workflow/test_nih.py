@@ -34,13 +34,13 @@ def test_every_image_decodes_and_the_cohort_is_the_known_one(nih_run):
     assert cohort["class_name"].value_counts().to_dict() == facts["six_class"]
     index = pd.concat(pd.read_parquet(path) for path in data.glob("tensors/32/images_00?.parquet"))
     assert set(index["image_id"]) == set(labels["image_id"])
-    assert set(index.loc[index["mode"] == "RGBA", "image_id"]) == set(facts["rgba"])
+    assert set(index.loc[index["mode"] == "RGBA", "image_id"]) >= set(facts["rgba"])
 
 
 def test_no_patient_is_shared_and_the_report_is_there(nih_run):
     data, _ = nih_run
     report = json.loads((data / "split_report.json").read_text())
-    assert "0" in json.dumps(report)
+    assert report["patients_shared_between_splits"] == 0
     patients = [
         set(pd.read_csv(data / f"splits/{split}.csv", dtype=str)["patient_id"])
         for split in ("train", "val", "test")

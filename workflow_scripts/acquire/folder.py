@@ -25,7 +25,7 @@ def listing(folder: str | Path, kind: str) -> list[File]:
     """Return the image files below `folder`, sorted by their path.
 
     Hidden files and folders are passed over, and so are links to folders, which may run in
-    circles. `kind` is "folder" (PNG, JPEG) or "dicom".
+    circles, and links to nothing. `kind` is "folder" (PNG, JPEG) or "dicom".
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -39,6 +39,7 @@ def listing(folder: str | Path, kind: str) -> list[File]:
                 path.suffix.lower() in SUFFIXES[kind]
                 and name not in NOT_IMAGES
                 and not name.startswith(".")
+                and path.is_file()
             ):
                 state = path.stat()
                 relative = path.relative_to(folder).as_posix()

@@ -23,7 +23,6 @@ def list_files(folder: str | Path, kind: str, parts: Sequence[str], output: str 
     table = pd.DataFrame(
         {
             "image_id": [file.image_id for file in files],
-            "path": [str(Path(folder) / file.image_id) for file in files],
             "bytes": [file.bytes for file in files],
             "part": [parts[number * len(parts) // len(files)] for number in range(len(files))],
         }

@@ -2,7 +2,8 @@
 
 On one machine Snakemake only counts GPUs: two jobs with `gpu=1` would both land on device 0. A
 job therefore leases its device through a lock file, which the kernel frees when the process ends,
-however it ends. Under SLURM, which shows each job only its own devices, the same lease succeeds at once.
+however it ends. Locks are named by the hardware: under SLURM, which shows each job its own devices
+alone, every job calls its own device 0, and the lease succeeds at once.
 """
 
 import getpass
@@ -31,7 +32,8 @@ def leased_device(wanted: str) -> Iterator[torch.device]:
     Raises
     ------
     InputError
-        If the configuration asks for CUDA and no device is visible.
+        If the configuration asks for CUDA and no device is visible, or the folder of the locks is
+        somebody else's.
     """
     count = torch.cuda.device_count() if wanted != "cpu" else 0
     if wanted == "cuda" and not count:
@@ -55,6 +57,11 @@ def lease(count: int, pause: float = 1.0) -> tuple[FileLock, int]:
     """Wait for one of `count` visible devices and return its held lock and its index."""
     folder = Path(tempfile.gettempdir()) / f"synthorax-gpus-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise InputError(
+            f"{folder}, where GPUs are leased, belongs to another user; have it removed, or set "
+            "TMPDIR to a folder of your own."
+        )
     names = physical_names(count)
     waited = False
     while True:
@@ -72,8 +79,5 @@ def lease(count: int, pause: float = 1.0) -> tuple[FileLock, int]:
 
 
 def physical_names(count: int) -> list[str]:
-    """Name the visible devices as every process on the machine names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = [name.strip() for name in visible.split(",")] if visible else []
-    names = names[:count] if len(names) >= count else [str(index) for index in range(count)]
-    return [name.replace("/", "_") for name in names]
+    """Name the visible devices as every process on the machine names them, whatever it sees."""
+    return [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]

@@ -39,7 +39,7 @@ PERSON = {
 }
 
 # acquire
-FILES = table({"image_id": text(unique=True), "path": text(), "bytes": whole(), "part": text()})
+FILES = table({"image_id": text(unique=True), "bytes": whole(), "part": text()})
 
 SIDE = ("right", "left", "none")
 PHANTOM_TRUTH = table(

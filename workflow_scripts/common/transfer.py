@@ -177,6 +177,11 @@ def blocks_of_response(
             raise Interrupted(f"the server answers {status} {response.reason}", asked(response))
         if status == 416:
             discard(partial)
+            if size is not None:
+                raise InputError(
+                    f"{url}: the server's file has {have:,} bytes or less, expected are {size:,}: "
+                    "another file"
+                )
             raise Interrupted(f"the server's file has less than the {have:,} bytes received so far")
         if status not in (200, 206):
             raise InputError(
@@ -204,6 +209,9 @@ def blocks_of_response(
             surplus -= len(block) - len(fresh)
             if fresh:
                 yield fresh
+    # Without Content-Length, a broken connection looks like the end of the file.
+    if size is not None and length(partial) < size:
+        raise Interrupted(f"the server ended after {length(partial):,} of {size:,} bytes")
 
 
 def place(response: requests.Response) -> tuple[int, int | None]:

@@ -1,4 +1,5 @@
-"""Label tables as they are handed out: CSV, every value still the text that stood there."""
+"""Label tables as they are handed out: CSV, every value still the text that stood there,
+without the spaces around it."""
 
 import csv
 import gzip
@@ -41,7 +42,7 @@ def read_label_table(path: str | Path, columns: Mapping[str, str | None]) -> pd.
 
     Returns
     -------
-    DataFrame of str with the columns named by us, those without a source left out, and the line
+    DataFrame of str, stripped of spaces, with the columns named by us, those without a source left out, and the line
     of the file as the index.
 
     Raises
@@ -71,12 +72,14 @@ def read_label_table(path: str | Path, columns: Mapping[str, str | None]) -> pd.
         except UNREADABLE as error:
             raise not_csv(path, error) from None
     table = table[list(columns.values())].set_axis(list(columns), axis=1).fillna("")
+    # "12" and "12 " are one patient, who must not come into two splits.
+    table = table.apply(lambda column: column.str.strip())
     table.index = table.index + 2
     table = table[(table != "").any(axis=1)]
     if table.empty:
         raise InputError(f"{path} has no row below its first line; give a table with images.")
     for ours, what in (("image_id", "image"), ("patient_id", "patient")):
-        lines = table.index[table[ours].str.strip() == ""]
+        lines = table.index[table[ours] == ""]
         if len(lines):
             raise InputError(
                 f"{path} names no {what} (column {columns[ours]}) on {some_lines(lines)}. Every "

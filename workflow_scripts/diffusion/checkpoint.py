@@ -40,6 +40,7 @@ class Checkpoint:
             return None
         return state if state.get("key") == self.key else None
 
-    def remove(self) -> None:
-        """Delete the file once the run has finished."""
-        self.path.unlink(missing_ok=True)
+    def clear(self) -> None:
+        """Delete this state and those of abandoned configurations once the run has finished."""
+        for path in self.path.parent.glob("*.pt"):
+            path.unlink()

@@ -6,7 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
+from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.figures import save_figure
+from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.diffusion.network import load_denoiser
@@ -16,25 +18,27 @@ COLUMNS = 9
 
 
 def plot_denoising(weights: Path, strip: Path, config: dict) -> None:
-    """Show x_t at evenly spaced steps from pure noise to the image, a row per class.
+    """Show x_t at evenly spaced steps from pure noise to the first image of each class.
 
     Parameters
     ----------
     weights : the network's safetensors file
     strip : output, PNG at 300 dpi
-    config : `sampler` and `diffusion` sections, `classes` (names)
+    config : `sampler` and `diffusion` sections, `classes` (names), `device`, `precision`
     """
     sampler, diffusion, names = config["sampler"], config["diffusion"], config["classes"]
-    denoiser = load_denoiser(weights)
     times = make_scheduler(sampler, diffusion).timesteps.tolist()
     shown = np.linspace(0, len(times), min(COLUMNS, len(times) + 1)).round().astype(int)
     rows = []
-    for start in range(0, len(names), BATCH):
-        class_ids = range(start, min(start + BATCH, len(names)))
-        seeds = [seed_for(sampler["seed"], class_id, 0) for class_id in class_ids]
-        path = trajectory(denoiser, torch.tensor(class_ids), seeds, sampler, diffusion)
-        stages = [to_uint8(x) for number, x in enumerate(path) if number in shown]
-        rows.extend(np.stack(stages, axis=1))
+    with leased_device(config["device"]) as device:
+        denoiser = load_denoiser(weights, device)
+        bf16 = wants_bf16(config["precision"], device)
+        for start in range(0, len(names), BATCH):
+            class_ids = range(start, min(start + BATCH, len(names)))
+            seeds = [seed_for(sampler["seed"], class_id, 0) for class_id in class_ids]
+            path = trajectory(denoiser, torch.tensor(class_ids), seeds, sampler, diffusion, bf16)
+            stages = [to_uint8(x) for number, x in enumerate(path) if number in shown]
+            rows.extend(np.stack(stages, axis=1))
     figure, axes = plt.subplots(
         len(names), len(shown), figsize=(len(shown), len(names) * 1.05), squeeze=False
     )

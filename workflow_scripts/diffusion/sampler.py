@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from workflow_scripts.diffusion.network import Denoiser
@@ -29,18 +29,21 @@ def make_scheduler(sampler: dict, diffusion: dict):
         "prediction_type": PREDICTION_TYPES[diffusion["prediction"]],
         "timestep_spacing": "trailing",
     }
-    if sampler["method"] == "dpm++2m":
-        scheduler = DPMSolverMultistepScheduler(**common, final_sigmas_type="zero")
+    if sampler["method"] == "ddpm":
+        scheduler = DDPMScheduler(**common, clip_sample=True)
+    else:
+        # DDIM is the first-order DPM-Solver++ (Lu et al. 2022, section 4.1); diffusers' own DDIM
+        # ends before t = 0 where the steps do not divide the time steps.
+        order = {"ddim": 1, "dpm++2m": 2}[sampler["method"]]
+        scheduler = DPMSolverMultistepScheduler(
+            **common, solver_order=order, final_sigmas_type="zero"
+        )
         # The solver works in log-SNR, which must stay finite; diffusers uses the same bound.
         scheduler.alphas_cumprod.clamp_(min=2**-24)
-        root = scheduler.alphas_cumprod
-        scheduler.alpha_t, scheduler.sigma_t = root.sqrt(), (1 - root).sqrt()
+        alpha_bar = scheduler.alphas_cumprod
+        scheduler.alpha_t, scheduler.sigma_t = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         scheduler.lambda_t = scheduler.alpha_t.log() - scheduler.sigma_t.log()
         scheduler.sigmas = scheduler.sigma_t / scheduler.alpha_t
-    elif sampler["method"] == "ddim":
-        scheduler = DDIMScheduler(**common, clip_sample=True, set_alpha_to_one=True)
-    else:
-        scheduler = DDPMScheduler(**common, clip_sample=True)
     scheduler.set_timesteps(sampler["steps"])
     return scheduler
 
@@ -74,7 +77,7 @@ def trajectory(
     shape = (1, 1, denoiser.image_size, denoiser.image_size)
     x = torch.cat([torch.randn(shape, generator=stream) for stream in streams]).to(device)
     scheduler = make_scheduler(sampler, diffusion)
-    noise = {} if sampler["method"] == "dpm++2m" else {"generator": streams}
+    noise = {"generator": streams} if sampler["method"] == "ddpm" else {}
     yield x[:count]
     for t in scheduler.timesteps:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):

@@ -81,7 +81,7 @@ def train_diffusion(
         )
     write_table(rows, training_log, TRAINING_LOG)
     save_unet(averaged.unet, unet_config, weights)
-    checkpoint.remove()
+    checkpoint.clear()
 
 
 def run_key(config: dict, code: str, inputs: list[Path]) -> str:

@@ -91,7 +91,16 @@ def train(
     model, optimizer = fabric.setup(denoiser, optimizer)
     model.train()
 
+    def refuse_divergence(loss: float, step: int) -> None:
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss} at step {step}. The last good state is "
+                f"{checkpoint.path if checkpoint.path.exists() else 'the start'}. Lower "
+                f"training.learning_rate, or lengthen training.warmup_steps."
+            )
+
     def save(step: int) -> None:
+        refuse_divergence(running.item(), step)
         checkpoint.save(
             {
                 "step": step,
@@ -138,12 +147,7 @@ def train(
                 interval = done - (rows[-1]["step"] if rows else 0)
                 mean = running.item() / interval
                 running.zero_()
-                if not math.isfinite(mean):
-                    raise InputError(
-                        f"the loss is {mean} at step {done}. The last good state is "
-                        f"{checkpoint.path if checkpoint.path.exists() else 'the start'}. Lower "
-                        f"training.learning_rate, or lengthen training.warmup_steps."
-                    )
+                refuse_divergence(mean, done)
                 bar.set_postfix(loss=f"{mean:.4f}", refresh=False)
                 due = done % validate_every < log_every or done == steps
                 rows.append(
@@ -172,7 +176,7 @@ def train(
 
 
 def learning_rate(step: int, settings: dict) -> float:
-    """Linear warm-up, then a cosine to zero at the last step."""
+    """Linear warm-up, then a cosine that reaches zero just after the last step."""
     warmup, steps = settings["warmup_steps"], settings["steps"]
     if step < warmup:
         return settings["learning_rate"] * (step + 1) / warmup

@@ -5,6 +5,7 @@ Each extractor turns that into the size and range that its network was trained w
 a class with `load` and `embed`, and its line in EXTRACTORS.
 """
 
+import pickle
 import tempfile
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from torch import nn
 from workflow_scripts.classifier.training import to_input
 from workflow_scripts.classifier.weights import load
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.runtime import progress
 from workflow_scripts.common.store import ImageStore
+from workflow_scripts.evaluate.published import PUBLISHED
 
 
 class Extractor:
@@ -96,9 +99,17 @@ class ChestXray(Extractor):
     """DenseNet-121 of torchxrayvision (Cohen et al. 2022): 224 px, [-1024, 1024]; d = 1024."""
 
     def load(self, weights: Path) -> nn.Module:
-        # The published files are whole pickled modules, which may run code: their SHA-256 was
-        # checked when they were fetched.
-        saved = torch.load(weights, map_location="cpu", weights_only=False)
+        # torchxrayvision publishes whole pickled modules. A pickle runs what code it likes, so of
+        # these only the file that is known is opened.
+        known = sha256_of(weights) == PUBLISHED["xrv"].sha256
+        try:
+            saved = torch.load(weights, map_location="cpu", weights_only=not known)
+        except pickle.UnpicklingError:
+            raise InputError(
+                f"{weights} is no state dict, and not the published file (SHA-256 "
+                f"{PUBLISHED['xrv'].sha256}). A pickle of a whole model may run code and is not "
+                "opened: give a state dict (torch.save(model.state_dict(), …)) or the published file."
+            ) from None
         state = saved.state_dict() if isinstance(saved, nn.Module) else saved
         network = torchxrayvision.models.DenseNet(num_classes=len(state["classifier.bias"]))
         network.load_state_dict(state)

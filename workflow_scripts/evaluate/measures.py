@@ -144,6 +144,7 @@ def diversity_rows(
 ) -> Iterator[dict]:
     """Yield how different images of one class are, as a ratio to real test images.
 
+    A class without images of two patients in some set is left out; if all are, nothing comes.
     `n` and `n_reference` count pairs. Floor and train are the ratios of real images of those
     splits.
 
@@ -154,6 +155,9 @@ def diversity_rows(
     pairs : how many pairs per class to draw, if the poorest set has that many
     """
     drawn = equal_pairs(pictures, everything, pairs, seed)
+    if not drawn["reference"]:
+        log.warning("no diversity: no class has images of two patients in every set")
+        return
     measures: list[tuple[str, str, str | None, Callable]] = [
         ("ssim_diversity", "pixels", None, ssim_distances)
     ]

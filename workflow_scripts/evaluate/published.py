@@ -16,7 +16,7 @@ class Weights:
 
 
 # `xrv` is torchxrayvision's network trained on CheXpert. Its `mimic_ch` and `pc` networks serve as
-# well; `nih` and `all` do not judge NIH images: they may have been trained on our test patients
+# well, as state dicts; `nih` and `all` do not judge NIH images: they may have been trained on our test patients
 # (torchxrayvision#47).
 PUBLISHED = {
     "inception": Weights(

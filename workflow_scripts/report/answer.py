@@ -37,6 +37,7 @@ class Comparison:
     low: float
     high: float
     primary: bool = False
+    seed_sd: float | None = None  # of the difference, over the seeds of the classifier
     sound: bool = True  # nearly all resamples held every class; else the interval is too narrow
 
     @property
@@ -93,6 +94,7 @@ def comparisons(summary: pd.DataFrame, settings: dict) -> list[Comparison]:
             row.difference_low,
             row.difference_high,
             row.primary,
+            row.difference_seed_sd,
             sound(row.resamples, settings),
         )
         for row in macro_rows(summary).itertuples()
@@ -159,6 +161,12 @@ def paragraph(summary: pd.DataFrame, settings: dict) -> str:
             f"The {'interval' if len(widths) == 1 else 'narrowest interval'} of the difference has "
             f"a half-width of {narrowest}: on this test set, a true difference smaller than about "
             f"{narrowest} cannot be told from none."
+        )
+    spreads = [item.seed_sd for item in judged(found) if known(item.seed_sd)]
+    if spreads:
+        sentences.append(
+            f"Retraining the classifiers with another seed moves the difference by {fixed(max(spreads))} "
+            f"(standard deviation over {len(settings['seeds'])} seeds), which the interval leaves out."
         )
     if any(item.finding == "unknown" for item in found):
         sentences.append(

@@ -18,18 +18,21 @@ WIDTH = 4.8  # inches: what is 9 points here is still readable on a phone
 LINE = 0.2  # inches per arm
 
 
-def plot_study(summary_path: Path, figure_path: Path, reference: str, phantom: bool) -> None:
+def plot_study(
+    summary_path: Path, figure_path: Path, reference: str, bootstrap: int, phantom: bool
+) -> None:
     """Write the forest plot (PNG) of the primary comparison's metric.
 
     Parameters
     ----------
     reference : the arm that every other is compared with
+    bootstrap : resamples that were drawn
     phantom : whether the films are drawn ones, which the figure then says
     """
     summary = read_table(summary_path, SUMMARY)
     metric = summary.loc[summary["primary"], "metric"].iloc[0]
     rows = summary[(summary["metric"] == metric) & (summary["arm"] != reference)]
-    rows = rows.assign(missed=often_missed(rows))
+    rows = rows.assign(missed=often_missed(rows, bootstrap))
     arms = list(rows["arm"].unique())
     classes = [MACRO, *(name for name in rows["class_name"].unique() if name != MACRO)]
     colours = dict(zip(arms, palette(len(arms)), strict=True))
@@ -94,7 +97,9 @@ def plot_study(summary_path: Path, figure_path: Path, reference: str, phantom: b
     if phantom:
         note = {"ha": "center", "va": "bottom", "color": WARM}
         figure.text(0.5, top + legend_height / height, "Phantom films, not patients", **note)
-    figure.text(0.0, bottom, caption(rows), va="top", fontsize=7, color=MUTED, linespacing=1.4)
+    figure.text(
+        0.0, bottom, caption(rows, bootstrap), va="top", fontsize=7, color=MUTED, linespacing=1.4
+    )
     save_figure(figure, figure_path)
 
 
@@ -118,7 +123,7 @@ def label_class(axes: plt.Axes, class_name: str, row: pd.Series, middle: float) 
         )
 
 
-def caption(rows: pd.DataFrame) -> str:
+def caption(rows: pd.DataFrame, bootstrap: int) -> str:
     """Return the sentences below the figure, wrapped to its width."""
     row = rows.iloc[0]
     primary = rows[rows["primary"]].iloc[0]
@@ -126,7 +131,7 @@ def caption(rows: pd.DataFrame) -> str:
     texts = [
         f"Test set: {row['n_images']:,} images of {row['n_patients']:,} patients. Marks: {seeds}; "
         "filled where the interval excludes 0. Lines: 95 % interval, paired bootstrap by patient "
-        f"({rows['resamples'].max():,} resamples), not corrected for the "
+        f"({bootstrap:,} resamples), not corrected for the "
         f"{len(rows)} comparisons shown.",
         f"Primary comparison: “{primary['arm']}”, mean of classes, {printed(primary)}.",
     ]
@@ -138,12 +143,12 @@ def caption(rows: pd.DataFrame) -> str:
     return "\n".join(textwrap.fill(text, 96) for text in texts)
 
 
-def often_missed(rows: pd.DataFrame) -> pd.Series:
+def often_missed(rows: pd.DataFrame, bootstrap: int) -> pd.Series:
     """Return for each row whether over 1 % of the resamples held no patient of a class.
 
     That is so for classes of fewer than five patients, and for the mean that needs them.
     """
-    return rows["resamples"] < 0.99 * rows["resamples"].max()
+    return rows["resamples"] < 0.99 * bootstrap
 
 
 def printed(row: pd.Series) -> str:

@@ -2,7 +2,8 @@
 
 Grey levels run from 0 (black) to 255 (white): uint8 where the file has 8 bits, float32 where it
 has more, so that rounding happens once, after the reduction. Deeper files are scaled by their full
-range, the same for every file; nothing is stretched from image to image.
+range, the same for every file; only a DICOM file without a window is shown from its own least to
+its own greatest value.
 """
 
 import io

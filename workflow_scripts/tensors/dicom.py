@@ -9,7 +9,9 @@ import io
 
 import numpy as np
 import pydicom
+from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from workflow_scripts.tensors.archives import Unreadable, check_size
 
@@ -31,7 +33,7 @@ TABLES: dict[tuple, np.ndarray] = {}
 
 
 def decode_dicom(content: bytes) -> tuple[np.ndarray, str]:
-    """Decode a single-frame grey DICOM file, compressed or not.
+    """Decode a single-frame grey DICOM file, its pixels compressed or not.
 
     A VOI LUT goes before a window, and the first window before others. Without either, 8-bit
     images are shown over their whole range and deeper ones from their least to their greatest
@@ -43,6 +45,7 @@ def decode_dicom(content: bytes) -> tuple[np.ndarray, str]:
     as the mode.
     """
     try:
+        refuse_deflated(content)
         dataset = pydicom.dcmread(io.BytesIO(content))
         refuse(dataset)
         stored = np.ascontiguousarray(dataset.pixel_array)
@@ -55,6 +58,15 @@ def decode_dicom(content: bytes) -> tuple[np.ndarray, str]:
     except Exception as error:  # pydicom and its decoders raise anything
         text = " ".join(str(error).split())[:300] or type(error).__name__
         raise Unreadable(f"damaged or unsupported DICOM: {text}") from None
+
+
+def refuse_deflated(content: bytes) -> None:
+    """Refuse a file that is deflated as a whole: pydicom would inflate it to any length."""
+    # The functions of `dcmread`, so that it cannot find another transfer syntax than this.
+    stream = io.BytesIO(content)
+    read_preamble(stream, force=False)
+    if _read_file_meta_info(stream).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise Unreadable("deflated DICOM; save it in another transfer syntax")
 
 
 def refuse(dataset: pydicom.Dataset) -> None:

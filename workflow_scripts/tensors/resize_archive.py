@@ -37,7 +37,7 @@ def resize_archive(
     Parameters
     ----------
     name : of the archive, which becomes the shard's
-    images : from `archive_images` or `folder_images`
+    images : from `archive_images` or `images_of_part`
     size : width and height in pixels
     max_rejects : unreadable files to tolerate
 
@@ -75,6 +75,12 @@ def resize_archive(
     write_table(pd.DataFrame(rows, columns=list(SHARD_INDEX.columns)), index, SHARD_INDEX)
     write_table(pd.DataFrame(rejected, columns=list(REJECTS.columns), dtype=str), rejects, REJECTS)
     log.info("%s: %d images, %d rejected", name, len(rows), len(rejected))
+
+
+def images_of_part(files: pd.DataFrame, part: str, folder: str | Path) -> Iterator[Found]:
+    """Yield the images below `folder` that the table FILES deals out to `part`."""
+    chosen = files.loc[files["part"] == part, "image_id"]
+    return folder_images((image_id, str(Path(folder, image_id))) for image_id in chosen)
 
 
 @contextmanager
@@ -118,8 +124,7 @@ if __name__ == "__main__":
         part = snakemake.wildcards.archive
         if config["kind"] in ("folder", "dicom"):
             files = read_table(snakemake.input.files, FILES)
-            chosen = files.loc[files["part"] == part, ["image_id", "path"]]
-            source = folder_images(chosen.itertuples(index=False, name=None))
+            source = images_of_part(files, part, config["images"])
         else:
             source = archive_images(snakemake.input.archive)
         resize_archive(
