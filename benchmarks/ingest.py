@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-NATIVE = ROOT.parent / "shared" / "data" / "nih-mini"
+NATIVE = Path(os.environ.get("SYNTHORAX_REAL_DATA", ROOT.parent / "shared" / "data")) / "nih-mini"
 FILMS = 400
 
 OURS = """

@@ -93,7 +93,9 @@ def weights(model):
     return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
 
-@pytest.mark.parametrize(("number", "at"), [(signal.SIGTERM, 2), (signal.SIGURG, 9)])
+@pytest.mark.parametrize(
+    ("number", "at"), [(signal.SIGTERM, 2), (signal.SIGURG, 9), (signal.SIGINT, 5)]
+)
 def test_a_stopped_run_resumes_to_the_same_weights_and_log(data, tmp_path, number, at):
     whole, log = run(data, tmp_path / "a")
     data.store.interrupt(number, at)

@@ -65,7 +65,7 @@ def train(
     data : the training split
     held_out : the validation split; its loss is logged, nothing is chosen by it
     settings : the configuration section `training` of a model
-    checkpoint : read at the start, written every CHECKPOINT_MINUTES, on SIGTERM and SIGURG, and
+    checkpoint : read at the start, written every CHECKPOINT_MINUTES, on a signal to stop, and
         after the last step
 
     Raises
@@ -223,13 +223,13 @@ def validation_loss(
 
 
 class StopSignal:
-    """Notes SIGTERM and SIGURG, so that the loop can save and leave between two steps.
+    """Notes a request to stop, so that the loop can save and leave between two steps.
 
-    SIGTERM comes from a person or a time limit; SIGURG is the one warning signal that SLURM can
-    send ahead of a limit without Snakemake taking it for its own.
+    SIGINT comes from Ctrl-C, SIGTERM from a person or a time limit. SIGURG is the one warning
+    signal that SLURM can send ahead of a limit without Snakemake taking it for its own.
     """
 
-    SIGNALS = (signal.SIGTERM, signal.SIGURG)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGURG)
 
     def __enter__(self) -> "StopSignal":
         self.received = None
