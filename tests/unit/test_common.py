@@ -110,6 +110,28 @@ def test_the_store_names_a_shard_that_was_not_given(tmp_path):
         ImageStore(pd.DataFrame({"shard": ["missing"], "row": [0]}), [tmp_path / "a.npy"])
 
 
+@pytest.mark.parametrize("name", ["cohort.parquet", "cohort.csv", "shard.npy"])
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path, cohort, name, kept):
+    path = tmp_path / name
+    if name == "shard.npy":
+        np.save(path, np.zeros((4, 8, 8), np.uint8))
+    else:
+        write_table(cohort, path, COHORT)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(InputError, match=rf"(?s){path.name}.*Remove the file and run again"):
+        if name == "shard.npy":
+            ImageStore(pd.DataFrame({"shard": ["shard"], "row": [0]}), [path])
+        else:
+            read_table(path, COHORT)
+
+
+def test_an_index_beyond_its_shard_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 8, 8), np.uint8))
+    with pytest.raises(InputError, match="rows that its shards do not have"):
+        ImageStore(pd.DataFrame({"shard": ["a"], "row": [2]}), [tmp_path / "a.npy"])
+
+
 def test_seeds_depend_on_every_part_and_its_place():
     seeds = {seed_for(1, 2), seed_for(2, 1), seed_for(12), seed_for("1", 2), seed_for(1, 2, 0)}
     assert len(seeds) == 5

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.findings import column_name
 from workflow_scripts.common.schemas import COHORT, LABELS, METADATA, SPLITS
 from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.curate import splitting
@@ -178,7 +179,8 @@ def split_on_disk(tmp_path):
     """Labels, cohort and splits of a small data set, as files."""
     images = drawn(60)
     people = images[["image_id", "patient_id", "age_years", "sex", "view"]]
-    write_table(people.assign(no_finding=True), tmp_path / "labels.parquet", LABELS)
+    findings = {column_name(name): images["class_name"] == name for name in NAMES}
+    write_table(people.assign(**findings), tmp_path / "labels.parquet", LABELS)
     write_table(images, tmp_path / "cohort.parquet", COHORT)
     splits = {name: tmp_path / "splits" / f"{name}.csv" for name in SPLITS}
     split_patients(tmp_path / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
@@ -221,6 +223,19 @@ def test_metadata_is_the_cohort_with_its_split(split_on_disk):
     for name in SPLITS:
         ids = pd.read_csv(splits[name])["image_id"]
         assert set(metadata.loc[metadata["split"] == name, "image_id"]) == set(ids)
+
+
+@pytest.mark.parametrize("column", ["class_id", "class_name"])
+def test_a_cohort_whose_classes_are_not_those_of_the_labels_is_refused(split_on_disk, column):
+    folder, splits = split_on_disk
+    images = read_table(folder / "cohort.parquet", COHORT)
+    others = images[column].drop_duplicates().tolist()
+    images.loc[0, column] = next(value for value in others if value != images.loc[0, column])
+    write_table(images, folder / "cohort.parquet", COHORT)
+    split_patients(folder / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
+    message = check(folder, splits)
+    expected = {"class_id": "more than one class_name", "class_name": "another class in the labels"}
+    assert expected[column] in message
 
 
 def lines_of(path):

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# What helps against a damaged or edited artefact: Snakemake makes anew what is not there.
+REMAKE = "Remove the file and run again to have it made anew."
+
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.files import REMAKE
+
 
 class ImageStore:
     """Images of an index, in the order of its rows.
@@ -21,7 +24,7 @@ class ImageStore:
     """
 
     def __init__(self, index: pd.DataFrame, shards: Iterable[str | Path]):
-        arrays = {Path(path).stem: np.load(path, mmap_mode="r") for path in shards}
+        arrays = {Path(path).stem: open_shard(path) for path in shards}
         names = sorted(arrays)
         self.arrays = [arrays[name] for name in names]
         code = {name: number for number, name in enumerate(names)}
@@ -30,6 +33,9 @@ class ImageStore:
             raise KeyError(f"the index names shards that were not given: {', '.join(absent)}")
         self.shard = index["shard"].map(code).to_numpy(dtype=np.int64)
         self.row = index["row"].to_numpy(dtype=np.int64)
+        lengths = np.array([len(array) for array in self.arrays], dtype=np.int64)
+        if (self.row >= lengths[self.shard]).any():
+            raise InputError("the index names rows that its shards do not have. " + REMAKE)
 
     def __len__(self) -> int:
         return len(self.row)
@@ -54,3 +60,14 @@ class ImageStore:
     def all(self) -> np.ndarray:
         """Return every image of the index: uint8, (len(self), height, width)."""
         return self.gather(np.arange(len(self)))
+
+
+def open_shard(path: str | Path) -> np.ndarray:
+    """Map a shard into memory: uint8 (rows, height, width)."""
+    try:
+        shard = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read ({error}). {REMAKE}") from None
+    if shard.dtype != np.uint8 or shard.ndim != 3:
+        raise InputError(f"{path} holds {shard.dtype} {shard.shape}, not uint8 images. {REMAKE}")
+    return shard

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.files import whole_file
+from workflow_scripts.common.files import REMAKE, whole_file
 
 
 def write_table(frame: pd.DataFrame, path: str | Path, schema: pa.DataFrameSchema) -> None:
@@ -28,11 +29,14 @@ def write_table(frame: pd.DataFrame, path: str | Path, schema: pa.DataFrameSchem
 def read_table(path: str | Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     """Read a table that `write_table` wrote and validate it again: it may have been edited."""
     path = Path(path)
-    if path.suffix == ".csv":
-        kinds = {name: str(column.dtype) for name, column in schema.columns.items()}
-        frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
-    else:
-        frame = pd.read_parquet(path)
+    try:
+        if path.suffix == ".csv":
+            kinds = {name: str(column.dtype) for name, column in schema.columns.items()}
+            frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
+        else:
+            frame = pd.read_parquet(path)
+    except (ValueError, pyarrow.ArrowException) as error:  # pandas' own are ValueErrors
+        raise InputError(f"{path} cannot be read ({error}). {REMAKE}") from None
     return checked(frame, path, schema)
 
 
@@ -48,6 +52,6 @@ def checked(frame: pd.DataFrame, path: str | Path, schema: pa.DataFrameSchema) -
         ]
         more = f"\n  and {len(cases) - 5} more" if len(cases) > 5 else ""
         text = "\n".join(lines) + more
-        raise InputError(f"{path} does not fit its schema:\n{text}") from None
+        raise InputError(f"{path} does not fit its schema:\n{text}\n{REMAKE}") from None
     ordered = [name for name in schema.columns if name in frame]
     return frame[ordered + [name for name in frame if name not in schema.columns]]

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError, few
 from workflow_scripts.common.files import write_text
+from workflow_scripts.common.findings import column_name
 from workflow_scripts.common.runtime import log, step
 from workflow_scripts.common.schemas import COHORT, LABELS, SPLIT, SPLITS
 from workflow_scripts.common.tables import read_table
@@ -40,7 +42,12 @@ def check_leaks(
     images = read_table(cohort, COHORT)
     parts = {name: read_table(splits[name], SPLIT) for name in SPLITS}
     rows = pd.concat([part.assign(split=name) for name, part in parts.items()], ignore_index=True)
-    found = [*lost(rows, images), *shared(rows, people), *differing(rows, images, people)]
+    found = [
+        *lost(rows, images),
+        *shared(rows, people),
+        *differing(rows, images, people),
+        *mislabelled(images, people),
+    ]
     if found:
         lines = "".join(f"\n  {line}" for line in found)
         raise InputError(
@@ -104,6 +111,21 @@ def differing(rows: pd.DataFrame, images: pd.DataFrame, people: pd.DataFrame) ->
             wrong = sorted(rows.loc[known & (there != rows[column]), "image_id"])
             if wrong:
                 lines.append(f"{len(wrong)} images have another {column} in {where}: {few(wrong)}")
+    return lines
+
+
+def mislabelled(images: pd.DataFrame, people: pd.DataFrame) -> list[str]:
+    """Say which images of the cohort the labels do not give exactly their one class."""
+    table = people.set_index("image_id").select_dtypes(bool)
+    findings = table.reindex(images["image_id"], fill_value=False)
+    column = findings.columns.get_indexer(images["class_name"].map(column_name))
+    stated = findings.to_numpy()[np.arange(len(images)), column] & (column >= 0)
+    wrong = sorted(images.loc[~stated | (findings.sum(axis=1) != 1).to_numpy(), "image_id"])
+    lines = [f"{len(wrong)} images have another class in the labels: {few(wrong)}"] if wrong else []
+    names = images[["class_id", "class_name"]].drop_duplicates()
+    for one, other in (("class_id", "class_name"), ("class_name", "class_id")):
+        mixed = names[names[one].duplicated()][one].unique()
+        lines += [f"{one} {value} stands for more than one {other}" for value in mixed]
     return lines
 
 

@@ -8,6 +8,9 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.files import REMAKE
+
 
 class Denoiser(nn.Module):
     """A UNet behind a space-to-depth step: 64² images at patch size 2 train at the price of 32².
@@ -62,7 +65,13 @@ def build_denoiser(settings: dict, image_size: int, classes: int) -> Denoiser:
 
 def load_denoiser(weights: str | Path, device: torch.device | str = "cpu") -> Denoiser:
     """Load a trained network, ready to evaluate, from its safetensors file."""
-    unet = UNet2DModel.from_pretrained(
-        Path(weights).parent, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
-    )
+    folder = Path(weights).parent
+    try:
+        unet = UNet2DModel.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+        )
+    except OSError as error:
+        raise InputError(
+            f"{folder} holds no model that can be loaded ({error}). {REMAKE}"
+        ) from None
     return Denoiser(unet).to(device).eval().requires_grad_(False)
