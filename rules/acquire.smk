@@ -1,6 +1,7 @@
 # Bring the raw images and the label table to where the rest can read them.
 # For later files: LABEL_TABLE, ARCHIVES, archive_input and archive_state.
 
+import os
 import re
 
 from workflow_scripts.acquire.folder import digest
@@ -61,12 +62,22 @@ if KIND == "nih":
     ARCHIVES = list(MANIFEST)
     NIH_DIR = config["nih_dir"]
 
+    def local_archive(wildcards):
+        """An archive in the folder of the user; asked for only by what decodes it."""
+        path = f"{NIH_DIR}/{wildcards.archive}.tar.gz"
+        if not os.path.exists(path):
+            raise WorkflowError(
+                f"nih_dir: there is no {path}. Put it there, name the archives that are in "
+                "dataset.nih.archives, or leave nih_dir out to download them."
+            )
+        return path
+
     def archive_input(wildcards):
         """The files that hold one archive's images."""
         if NIH_DIR is None:
             return {"archive": f"{RAW}/{wildcards.archive}.tar.gz"}
         return {
-            "archive": f"{NIH_DIR}/{wildcards.archive}.tar.gz",
+            "archive": local_archive(wildcards),
             "receipt": f"{RAW}/{wildcards.archive}.verified.json",
         }
 
@@ -95,7 +106,7 @@ if KIND == "nih":
 
         rule verify_archive:
             input:
-                archive=f"{NIH_DIR}/{{archive}}.tar.gz",
+                archive=local_archive,
             output:
                 receipt=f"{RAW}/{{archive}}.verified.json",
             log:

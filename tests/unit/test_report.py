@@ -461,6 +461,13 @@ def test_paragraph_names_the_half_width_and_the_secondary_comparison(defaults):
     assert "another seed moves the difference by 0.003 (standard deviation over 3 seeds)" in text
 
 
+def test_a_reference_at_its_ceiling_is_said_to_be(defaults):
+    settings = defaults["studies"]["augmentation"]
+    summary = summary_rows(["A", "B"], DIFFERENCES, "real+0.5")
+    assert "ceiling" not in paragraph(summary, settings)
+    assert "That is its ceiling" in paragraph(summary.assign(value=0.999), settings)
+
+
 def test_an_interval_on_too_few_patients_claims_nothing(defaults):
     settings = defaults["studies"]["augmentation"]
     summary = summary_rows(["A"], {"real+0.5": (0.03, 0.01, 0.05)}, "real+0.5").assign(

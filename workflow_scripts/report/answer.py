@@ -20,6 +20,7 @@ from workflow_scripts.report.numbers import (
 )
 
 MACRO = "macro"
+CEILING = 0.995  # of a measure whose best is 1
 MEASURES = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -145,6 +146,8 @@ def paragraph(summary: pd.DataFrame, settings: dict) -> str:
         f"{fixed(base['value'])} ({span(base['low'], base['high'])}) on "
         f"{things(base['n_images'], 'real test image')} of {things(base['n_patients'], 'patient')}."
     ]
+    if base["value"] > CEILING:
+        sentences.append("That is its ceiling: this test leaves next to nothing to gain.")
     primary = [item for item in found if item.primary]
     others = [item for item in found if not item.primary]
     sentences += [f"Primary comparison ({item.arm_in_words}): {item.sentence}." for item in primary]
