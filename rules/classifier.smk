@@ -13,10 +13,9 @@ rule train_domain_classifier:
     threads: 2
     resources:
         gpu=GPUS,
+        device=config["device"],
     params:
-        config=canonical(
-            classifier=config["classifier"], classes=CLASSES, device=config["device"]
-        ),
+        config=canonical(classifier=config["classifier"], classes=CLASSES),
         code=fingerprint("classifier/train_domain_classifier"),
     script:
         "../workflow_scripts/classifier/train_domain_classifier.py"

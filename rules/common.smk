@@ -17,7 +17,8 @@ DATA = f"results/{config['dataset']['name']}"
 SIZE = config["tensors"]["size"]
 TENSORS = f"{DATA}/tensors/{SIZE}"
 CLASSES = config["cohort"]["classes"]
-# GPUs that a job asks for. On the CPU none, so that only cores bound how many jobs run.
+# GPUs that a job asks for. The device is a resource, no parameter: whoever moves to another machine
+# keeps the models of the first. On the CPU a job asks for none, so that only cores bound how many jobs run.
 GPUS = 0 if config["device"] == "cpu" else 1
 
 

@@ -34,11 +34,11 @@ rule train_diffusion:
     threads: 2
     resources:
         gpu=GPUS,
+        device=config["device"],
     params:
         config=lambda w: canonical(
             model=config["models"][w.model],
             classes=len(CLASSES),
-            device=config["device"],
             precision=config["precision"],
         ),
         code=fingerprint("diffusion/train_diffusion"),
@@ -88,6 +88,7 @@ rule draw_samples:
     threads: 2
     resources:
         gpu=GPUS,
+        device=config["device"],
     params:
         config=lambda w: canonical(
             model_name=w.model,
@@ -97,7 +98,6 @@ rule draw_samples:
             shard=int(w.shard),
             sampler=config["samplers"][w.sampler],
             diffusion=config["models"][w.model]["diffusion"],
-            device=config["device"],
             precision=config["precision"],
         ),
         code=fingerprint("diffusion/draw_samples"),
@@ -148,12 +148,12 @@ rule plot_denoising:
     threads: 2
     resources:
         gpu=GPUS,
+        device=config["device"],
     params:
         config=lambda w: canonical(
             sampler=config["samplers"][w.sampler],
             diffusion=config["models"][w.model]["diffusion"],
             classes=CLASSES,
-            device=config["device"],
             precision=config["precision"],
         ),
         code=fingerprint("diffusion/plot_denoising"),

@@ -57,10 +57,9 @@ rule extract_features:
     threads: 2
     resources:
         gpu=GPUS,
+        device=config["device"],
     params:
-        config=lambda w: canonical(
-            extractor=w.extractor, images=w.images, device=config["device"]
-        ),
+        config=lambda w: canonical(extractor=w.extractor, images=w.images),
         code=fingerprint("evaluate/extract_features"),
     script:
         "../workflow_scripts/evaluate/extract_features.py"

@@ -78,6 +78,7 @@ rule train_arm:
     threads: 2
     resources:
         gpu=GPUS,
+        device=config["device"],
     params:
         config=lambda w: canonical(
             study=w.study,
@@ -88,7 +89,6 @@ rule train_arm:
             classes=CLASSES,
             # The domain classifier's seed is not the study's.
             classifier={k: v for k, v in config["classifier"].items() if k != "seed"},
-            device=config["device"],
         ),
         code=fingerprint("study/train_arm"),
     script:

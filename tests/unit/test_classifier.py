@@ -173,7 +173,7 @@ def test_step_stops_at_a_patient_in_two_splits(dataset, tmp_path):
     folder, table = dataset
     table.loc[299, "patient_id"] = "p0"
     write_table(table, folder / "images.parquet", IMAGES)
-    with pytest.raises(AssertionError, match="another split"):
+    with pytest.raises(InputError, match="another split"):
         train_domain_classifier(
             folder / "images.parquet",
             [folder / "part.npy"],

@@ -144,6 +144,7 @@ def frame(tmp_path, **changes):
         rule="parse_labels",
         wildcards={},
         params={"config": '{"seed": 3}'},
+        resources={"device": "cpu"},
         log=[str(tmp_path / "logs" / "parse.log")],
         **changes,
     )
@@ -151,7 +152,7 @@ def frame(tmp_path, **changes):
 
 def test_a_step_gets_its_configuration_and_logs_a_mendable_error_without_traceback(tmp_path):
     with pytest.raises(SystemExit), step(frame(tmp_path)) as config:
-        assert config == {"seed": 3}
+        assert config == {"seed": 3, "device": "cpu"}
         raise InputError("table.csv has no column 'View'")
     text = (tmp_path / "logs" / "parse.log").read_text()
     assert text == "parse_labels: table.csv has no column 'View'\n"

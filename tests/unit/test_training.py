@@ -126,6 +126,7 @@ def test_the_key_of_a_run_changes_with_configuration_code_and_data(tmp_path):
         run_key({"steps": 2}, "code", [one]),
         run_key({"steps": 1}, "other", [one]),
         run_key({"steps": 1}, "code", [two]),
+        run_key({"steps": 1, "device": "cuda"}, "code", [one]),
     }
     assert len(keys) == 4
     assert run_key({"steps": 1}, "code", [one]) in keys
@@ -207,6 +208,22 @@ def test_labels_are_dropped_per_sample_at_the_configured_rate(data, tmp_path, mo
     assert ((dropped > 0) & (dropped < 1)).float().mean() > 0.9  # mixed within a batch
 
 
+@pytest.mark.parametrize("channels", [[8], [40], [48, 72], [32, 64, 96]])
+def test_every_allowed_width_builds_a_network(channels):
+    denoiser = build_denoiser(NETWORK | {"channels": channels, "attention_levels": [0]}, 16, 3)
+    x = torch.zeros(2, 1, 16, 16)
+    assert denoiser(x, torch.tensor([1, 2]), torch.tensor([0, 3])).shape == x.shape
+
+
+@pytest.mark.parametrize("name", ["config.json", "diffusion_pytorch_model.safetensors"])
+def test_a_damaged_model_is_named(tmp_path, name):
+    config, file = tmp_path / "config.json", tmp_path / "diffusion_pytorch_model.safetensors"
+    save_unet(build_denoiser(NETWORK, 16, 3).unet, config, file)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
+    with pytest.raises(InputError, match="no model that can be loaded"):
+        load_denoiser(file)
+
+
 def test_weights_load_with_diffusers_alone(tmp_path):
     torch.manual_seed(0)
     denoiser = build_denoiser(NETWORK, 16, 3).eval()
@@ -217,3 +234,5 @@ def test_weights_load_with_diffusers_alone(tmp_path):
     assert torch.equal(weights(unet), weights(denoiser))
     assert (ours.image_size, ours.patch_size, ours.null_class) == (16, 2, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == [config.name, file.name]
+    (tmp_path / "as usual").touch()
+    assert file.stat().st_mode == (tmp_path / "as usual").stat().st_mode

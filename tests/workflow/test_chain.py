@@ -103,6 +103,7 @@ def test_each_target_plans_only_its_stages(snakemake, phantom_config, tmp_path):
 
 
 CHANGES = {
+    "device": ("device", "cpu"),
     "split.seed": ("split", {"seed": 5}),
     "learning rate": ("models", {"small": {"training": {"learning_rate": 0.002}}}),
     "sampler steps": ("samplers", {"dpm4": {"steps": 5}}),
@@ -123,6 +124,7 @@ def test_a_changed_key_reruns_what_depends_on_it(snakemake, phantom_run, phantom
         )  # fmt: skip
         return rules_to_run(done.stdout + done.stderr)
 
+    assert plan("device") == {"render_report"}
     assert "filter_cohort" not in plan("split.seed")
     assert {"split_patients", "train_diffusion"} <= plan("split.seed")
     assert "split_patients" not in plan("learning rate")

@@ -37,7 +37,7 @@ def read_manifest(path: str | Path, wanted: Sequence[str] | None = None) -> dict
     path = Path(path) if Path(path).exists() else ROOT / path
     if not path.is_file():
         raise InputError(f"dataset.nih.manifest: there is no file {path}")
-    with path.open(encoding="utf-8", newline="") as stream:
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
         reader = csv.DictReader(stream, delimiter="\t")
         absent = [
             name for name in ("archive", "bytes", "md5") if name not in (reader.fieldnames or [])

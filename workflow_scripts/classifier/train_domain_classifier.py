@@ -10,6 +10,8 @@ import pandas as pd
 from workflow_scripts.classifier.training import train
 from workflow_scripts.classifier.weights import save
 from workflow_scripts.common.devices import leased_device
+from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.files import REMAKE
 from workflow_scripts.common.runtime import log, step
 from workflow_scripts.common.schemas import CLASSIFIER_LOG, IMAGES
 from workflow_scripts.common.store import ImageStore
@@ -35,7 +37,9 @@ def train_domain_classifier(
     seen = table.iloc[positions]
     others = set(table.loc[table["split"] != "train", "patient_id"])
     if not others.isdisjoint(seen["patient_id"]):
-        raise AssertionError("patients of the training split are in another split too")
+        raise InputError(
+            f"{images}: patients of the training split are in another split too. {REMAKE}"
+        )
     history: list[dict] = []
     with leased_device(device) as where:
         store = ImageStore(table, shards)

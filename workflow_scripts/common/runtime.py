@@ -20,6 +20,9 @@ log = logging.getLogger("synthorax")
 def step(snakemake: Any) -> Iterator[dict]:
     """Run a step's body: yield its configuration, log to the rule's file and to the terminal.
 
+    The configuration is that of the rule's params; where the rule has the resource `device`, that
+    stands in it too.
+
     An `InputError` or a full disk ends the step with a message; anything else is a defect of
     ours and keeps its traceback.
     """
@@ -33,7 +36,10 @@ def step(snakemake: Any) -> Iterator[dict]:
     for handler in log.handlers:
         handler.setFormatter(logging.Formatter(f"{where}: %(message)s"))
     try:
-        yield json.loads(snakemake.params.get("config", "{}"))
+        config = json.loads(snakemake.params.get("config", "{}"))
+        if device := snakemake.resources.get("device"):
+            config["device"] = device
+        yield config
     except InputError as error:
         log.error("%s", error)
         sys.exit(1)

@@ -45,7 +45,7 @@ def build_denoiser(settings: dict, image_size: int, classes: int) -> Denoiser:
     """
     channels, patch = settings["channels"], settings["patch_size"]
     attends = [level in settings["attention_levels"] for level in range(len(channels))]
-    group = min(32, math.gcd(*channels))
+    group = math.gcd(32, *channels)
     unet = UNet2DModel(
         sample_size=image_size // patch,
         in_channels=patch**2,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -85,8 +86,9 @@ def train_diffusion(
 
 
 def run_key(config: dict, code: str, inputs: list[Path]) -> str:
-    """Hash everything that the weights depend on."""
-    facts = [config, code, [sha256_of(path) for path in inputs]]
+    """Hash everything that the weights depend on; a run may go on on another device."""
+    model = {name: value for name, value in config.items() if name != "device"}
+    facts = [model, code, [sha256_of(path) for path in inputs]]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -96,7 +98,8 @@ def save_unet(unet: torch.nn.Module, unet_config: Path, weights: Path) -> None:
         unet.cpu().save_pretrained(folder, safe_serialization=True)
         for path in (unet_config, weights):
             with whole_file(path) as partial:
-                (Path(folder) / path.name).replace(partial)
+                # Copied: the original can be read by nobody else.
+                shutil.copyfile(Path(folder) / path.name, partial)
 
 
 if __name__ == "__main__":
