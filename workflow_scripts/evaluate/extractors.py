@@ -7,6 +7,7 @@ a class with `load` and `embed`, and its line in EXTRACTORS.
 
 import pickle
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from workflow_scripts.common.store import ImageStore
 from workflow_scripts.evaluate.published import PUBLISHED
 
 
-class Extractor:
+class Extractor(ABC):
     """A network from weights on disk, and how images are shown to it."""
 
     batch_size = 64
@@ -42,13 +43,13 @@ class Extractor:
                 f"{weights} does not hold the weights of `{type(self).__name__}`: {error}"
             ) from error
 
+    @abstractmethod
     def load(self, weights: Path) -> nn.Module:
         """Return the network, on the CPU."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embed(self, images: np.ndarray) -> torch.Tensor:
         """Return features (n, d) of uint8 (n, height, width)."""
-        raise NotImplementedError
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> np.ndarray:
