@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from workflow_scripts.classifier.network import BACKBONES, build
 from workflow_scripts.classifier.train_domain_classifier import train_domain_classifier
-from workflow_scripts.classifier.training import augment, balanced_order, predict, to_input, train
+from workflow_scripts.classifier.training import augment, balanced_order, predict, train
 from workflow_scripts.classifier.weights import load, read_metadata, save
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.pixels import to_input
 from workflow_scripts.common.schemas import CLASSIFIER_LOG, IMAGES
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table, write_table

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 
-from workflow_scripts.study.measures import MACRO, balanced_accuracy, measure, names, ranking
+from workflow_scripts.common.schemas import MACRO
+from workflow_scripts.study.measures import balanced_accuracy, measure, names, ranking
 
 
 @st.composite

@@ -17,10 +17,10 @@ from snakemake.iocontainers import InputFiles
 
 from workflow_scripts.common import schemas
 from workflow_scripts.common.figures import ACCENT, plt, save_figure, tile
+from workflow_scripts.common.numbers import fixed, short, signed
 from workflow_scripts.common.tables import write_table
 from workflow_scripts.report import sections
 from workflow_scripts.report.answer import Comparison, comparisons, headline, paragraph
-from workflow_scripts.report.numbers import fixed, short, signed
 from workflow_scripts.report.pictures import examples, picture
 from workflow_scripts.report.provenance import commit
 from workflow_scripts.report.references import references

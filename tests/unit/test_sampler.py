@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from workflow_scripts.common.pixels import to_uint8
 from workflow_scripts.diffusion.network import build_denoiser
 from workflow_scripts.diffusion.objective import Objective
-from workflow_scripts.diffusion.sampler import guided, to_uint8, trajectory
+from workflow_scripts.diffusion.sampler import guided, trajectory
 
 MEAN, SD = 0.1, 0.2
 PROCESS = {

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from workflow_scripts.classifier.network import Classifier, build
+from workflow_scripts.common.pixels import to_input
 from workflow_scripts.common.runtime import progress
 from workflow_scripts.common.seeds import generator, seed_for
 from workflow_scripts.common.store import ImageStore
@@ -95,13 +96,6 @@ def predict(
     if not chunks:
         return np.empty((0, model.classes), dtype=np.float32)
     return torch.cat(chunks).float().cpu().numpy()
-
-
-def to_input(images: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Turn uint8 (n, height, width) into what a classifier reads: float32 (n, 1, …) in [-1, 1]."""
-    if images.dtype != np.uint8 or images.ndim != 3:
-        raise TypeError(f"expected uint8 (n, height, width), got {images.dtype} {images.shape}")
-    return torch.from_numpy(images).to(device)[:, None].float() / 127.5 - 1
 
 
 def balanced_order(labels: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,7 @@
 import pandera.pandas as pa
 
 SPLITS = ("train", "val", "test")
+MACRO = "macro"  # stands for a class where a measure is the mean over classes
 
 
 def text(**options) -> pa.Column:

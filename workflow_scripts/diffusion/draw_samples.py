@@ -8,13 +8,14 @@ import torch
 
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.files import whole_file
+from workflow_scripts.common.pixels import to_uint8
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.runtime import progress, step
 from workflow_scripts.common.schemas import SAMPLES
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.common.tables import write_table
 from workflow_scripts.diffusion.network import load_denoiser
-from workflow_scripts.diffusion.sampler import BATCH, to_uint8, trajectory
+from workflow_scripts.diffusion.sampler import BATCH, trajectory
 
 
 def draw_samples(weights: Path, pixels: Path, index: Path, config: dict) -> None:

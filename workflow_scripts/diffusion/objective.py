@@ -42,15 +42,6 @@ class Objective:
         a, b = self.coefficients(t)
         return a * eps - b * x0
 
-    def clean(self, x_t: Tensor, output: Tensor, t: Tensor) -> Tensor:
-        """Return x_0 as implied by the network's output at x_t: the inverse of `target`."""
-        if self.prediction == "sample":
-            return output
-        a, b = self.coefficients(t)
-        if self.prediction == "epsilon":
-            return (x_t - b * output) / a
-        return a * x_t - b * output
-
     def loss(self, output: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """Return the weighted mean squared error of each image: float32, shape (n,)."""
         error = (output.float() - self.target(x0, eps, t)) ** 2

@@ -8,11 +8,12 @@ import torch
 
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.figures import save_figure
+from workflow_scripts.common.pixels import to_uint8
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.diffusion.network import load_denoiser
-from workflow_scripts.diffusion.sampler import BATCH, make_scheduler, to_uint8, trajectory
+from workflow_scripts.diffusion.sampler import BATCH, make_scheduler, trajectory
 
 COLUMNS = 9
 

@@ -6,13 +6,13 @@ import matplotlib.pyplot as plt
 import torch
 
 from workflow_scripts.common.figures import ACCENT, MUTED, WARM, save_figure
+from workflow_scripts.common.pixels import to_input, to_uint8
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.schemas import IMAGES, TRAINING_LOG
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.diffusion.objective import Objective
-from workflow_scripts.diffusion.sampler import to_uint8
 
 COLUMNS = 11
 
@@ -44,7 +44,7 @@ def plot_forward(images: Path, shards: list[Path], strip: Path, diffusion: dict,
     """Draw one training image at evenly spaced t from 0 to T − 1, labelled, at 300 dpi."""
     table = read_table(images, IMAGES)
     chosen = table[table["split"] == "train"].head(1)
-    x0 = torch.from_numpy(ImageStore(chosen, shards).all())[:, None].float() / 127.5 - 1
+    x0 = to_input(ImageStore(chosen, shards).all(), torch.device("cpu"))
     objective = Objective(diffusion)
     t = torch.linspace(0, objective.timesteps - 1, COLUMNS).round().long()
     stream = torch.Generator().manual_seed(seed_for(seed, "forward strip"))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
@@ -95,9 +94,3 @@ def guided(denoiser: Denoiser, x: Tensor, t: Tensor, classes: Tensor, weight: fl
     both = denoiser(torch.cat([x, x]), torch.cat([t, t]), torch.cat([classes, null]))
     conditional, unconditional = both.chunk(2)
     return unconditional + weight * (conditional - unconditional)
-
-
-def to_uint8(x: Tensor) -> np.ndarray:
-    """Quantise images (n, 1, h, w) in [-1, 1] to uint8 (n, h, w)."""
-    grey = ((x[:, 0] + 1) * 127.5).round().clamp(0, 255)
-    return grey.to(torch.uint8).cpu().numpy()

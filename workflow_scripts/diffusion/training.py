@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.pixels import to_input
 from workflow_scripts.common.runtime import log, progress_interval
 from workflow_scripts.common.seeds import generator, seed_for
 from workflow_scripts.common.store import ImageStore
@@ -41,12 +42,8 @@ class ImageSet:
 
     def batch(self, positions: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return images float32 (n, 1, h, w) in [-1, 1] and classes int64 (n,) on the device."""
-        pixels = torch.from_numpy(self.store.gather(positions))
         classes = torch.from_numpy(self.classes[positions])
-        if device.type == "cuda":
-            pixels, classes = pixels.pin_memory(), classes.pin_memory()
-        pixels = pixels.to(device, non_blocking=True)[:, None]
-        return pixels.float() / 127.5 - 1, classes.to(device, non_blocking=True)
+        return to_input(self.store.gather(positions), device), classes.to(device)
 
 
 def train(

@@ -13,6 +13,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.functional.image.lpips import _LPIPS
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.pixels import to_input
 from workflow_scripts.evaluate.distances import Estimate, group_codes
 
 BACKBONES = {"alex": "alexnet", "squeeze": "squeezenet1_1"}
@@ -64,8 +65,7 @@ def in_batches(distance, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     values = []
     for start in range(0, len(first), BATCH):
         pair = (
-            torch.from_numpy(side[start : start + BATCH])[:, None].float() / 127.5 - 1
-            for side in (first, second)
+            to_input(side[start : start + BATCH], torch.device("cpu")) for side in (first, second)
         )
         values.append(distance(*pair).double().reshape(-1))
     return torch.cat(values).numpy() if values else np.empty(0)

@@ -18,10 +18,10 @@ from cleanfid.inception_torchscript import InceptionV3W
 from cleanfid.resize import build_resizer
 from torch import nn
 
-from workflow_scripts.classifier.training import to_input
 from workflow_scripts.classifier.weights import load
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import sha256_of
+from workflow_scripts.common.pixels import to_input
 from workflow_scripts.common.runtime import progress
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.evaluate.published import PUBLISHED

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from workflow_scripts.report.numbers import (
+from workflow_scripts.common.numbers import (
     DECIMALS,
     fixed,
     known,
@@ -18,8 +18,8 @@ from workflow_scripts.report.numbers import (
     span,
     things,
 )
+from workflow_scripts.common.schemas import MACRO
 
-MACRO = "macro"
 CEILING = 0.995  # of a measure whose best is 1
 MEASURES = {
     "auroc": "AUROC",

@@ -5,7 +5,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from workflow_scripts.report import numbers
+from workflow_scripts.common import numbers
 
 
 def page(template: str | Path, style: str | Path, content: dict) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.common.numbers import known
 from workflow_scripts.common.schemas import SPLITS
 from workflow_scripts.report.answer import (
     MACRO,
@@ -17,7 +18,6 @@ from workflow_scripts.report.answer import (
     primary_metric,
     sound,
 )
-from workflow_scripts.report.numbers import known
 
 # The order of config.yaml, which sorted keys have lost.
 ORDER = (

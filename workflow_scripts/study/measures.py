@@ -6,6 +6,8 @@ serves every resample: what is left per resample is a cumulative sum of weights 
 
 import numpy as np
 
+from workflow_scripts.common.schemas import MACRO
+
 
 def ranking(
     scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
@@ -79,9 +81,6 @@ def balanced_accuracy(
     with np.errstate(invalid="ignore"):
         recall = (right.T @ weights).astype(np.float64) / (member.T @ weights)
     return recall.mean(axis=0)
-
-
-MACRO = "macro"
 
 
 def names(classes: list[str]) -> list[tuple[str, str]]:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.figures import ACCENT, INK, MUTED, WARM, plt, save_figure
+from workflow_scripts.common.numbers import signed
 from workflow_scripts.common.runtime import step
-from workflow_scripts.common.schemas import SUMMARY
+from workflow_scripts.common.schemas import MACRO, SUMMARY
 from workflow_scripts.common.tables import read_table
-from workflow_scripts.study.measures import MACRO
 
 TITLES = {"auroc": "AUROC", "auprc": "average precision"}
 WIDTH = 4.8  # inches: what is 9 points here is still readable on a phone
@@ -155,12 +155,6 @@ def printed(row: pd.Series) -> str:
     """Return "+0.012 (−0.003, +0.027)"."""
     low, high = signed(row["difference_low"], 3), signed(row["difference_high"], 3)
     return f"{signed(row['difference'], 3)} ({low}, {high})"
-
-
-def signed(value: float, digits: int) -> str:
-    """Return a number with its sign, a true minus; what rounds to 0 has none."""
-    text = f"{value:+.{digits}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def palette(count: int) -> list:

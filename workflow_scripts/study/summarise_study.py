@@ -7,11 +7,11 @@ import pandas as pd
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.runtime import log, progress, step
-from workflow_scripts.common.schemas import PREDICTIONS, SUMMARY
+from workflow_scripts.common.schemas import MACRO, PREDICTIONS, SUMMARY
 from workflow_scripts.common.seeds import generator
 from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.study.bootstrap import BLOCK, interval, resamples
-from workflow_scripts.study.measures import MACRO, measure, names
+from workflow_scripts.study.measures import measure, names
 
 
 def summarise_study(
