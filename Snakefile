@@ -18,7 +18,9 @@ include: "rules/common.smk"
 include: "rules/acquire.smk"
 include: "rules/curate.smk"
 include: "rules/tensors.smk"
-include: "rules/diffusion.smk"
+include: "rules/training.smk"
+include: "rules/sampling.smk"
+include: "rules/export.smk"
 include: "rules/classifier.smk"
 include: "rules/evaluate.smk"
 include: "rules/study.smk"
@@ -45,7 +47,7 @@ rule tensors:
 
 rule train:
     input:
-        expand(rules.train_diffusion.output, model=config["models"]),
+        expand(rules.choose_average.output, model=config["models"]),
         expand(rules.plot_training.output, model=config["models"]),
 
 
@@ -72,9 +74,19 @@ rule evaluate:
         ),
 
 
+rule comparison:
+    input:
+        rules.compare_models.output,
+
+
 rule study:
     input:
         expand(rules.summarise_study.output, study=config["studies"]),
+
+
+rule export:
+    input:
+        expand(rules.export_model.output, model=config["models"]),
 
 
 rule report:

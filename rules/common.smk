@@ -22,6 +22,16 @@ CLASSES = config["cohort"]["classes"]
 GPUS = 0 if config["device"] == "cpu" else 1
 
 
+def model_gpus(wildcards):
+    """GPUs that train a model together; on the CPU, where processes do, none."""
+    return GPUS * config["models"][wildcards.model]["gpus"]
+
+
+def model_recipe(name):
+    """What makes a model: its settings without `gpus`, a resource as the device is."""
+    return {k: v for k, v in config["models"][name].items() if k != "gpus"}
+
+
 def canonical(**sections):
     """One string for a rule's whole configuration: Snakemake compares strings reliably."""
     return json.dumps(sections, sort_keys=True)

@@ -43,7 +43,7 @@ rule filter_cohort:
         f"{DATA}/logs/filter_cohort/filter_cohort.log",
     threads: 1
     params:
-        config=canonical(classes=CLASSES),
+        config=canonical(classes=CLASSES, labels=config["cohort"]["labels"]),
         code=fingerprint("curate/filter_cohort"),
         vocabulary=canonical(findings=vocabulary()),
     script:

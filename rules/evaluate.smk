@@ -105,3 +105,36 @@ rule measure_samples:
         code=fingerprint("evaluate/measure_samples"),
     script:
         "../workflow_scripts/evaluate/measure_samples.py"
+
+
+rule compare_models:
+    input:
+        facts=[f"{DATA}/models/{model}/model.json" for model in config["models"]],
+        logs=[
+            f"{DATA}/models/{model}/training_log.parquet" for model in config["models"]
+        ],
+        metrics=[
+            f"{EVALUATE}/{model}/{sampler}/metrics.parquet"
+            for model in config["models"]
+            for sampler in config["samplers"]
+        ],
+    output:
+        table=f"{EVALUATE}/comparison.parquet",
+        figure=report(
+            f"{EVALUATE}/comparison.png",
+            caption="../resources/report/captions/comparison.rst",
+            category="Evaluation",
+            labels={"figure": "quality against compute"},
+        ),
+    log:
+        f"{DATA}/logs/compare_models/compare_models.log",
+    params:
+        # As pairs: sorted keys would lose the order of the inputs.
+        config=canonical(
+            models=list(config["models"]),
+            samplers=list(config["samplers"].items()),
+            phantom=config["dataset"]["kind"] == "phantom",
+        ),
+        code=fingerprint("evaluate/compare_models"),
+    script:
+        "../workflow_scripts/evaluate/compare_models.py"

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.several import with_several
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import ARMS, IMAGES, SAMPLES
 from workflow_scripts.common.tables import read_table, write_table
-from workflow_scripts.study.arms import compose, guard, synthetic_per_class
+from workflow_scripts.study.arms import COLUMNS, compose, guard, synthetic_per_class
 from workflow_scripts.study.plan_arms import plan_arms
 
 CLASSES = ["No Finding", "Effusion", "Pneumonia"]
@@ -28,6 +29,7 @@ def real_images(train=(9, 4, 2), held_out=2):
                         "patient_id": f"p{place:04d}",
                         "class_id": number,
                         "class_name": CLASSES[number],
+                        "findings": CLASSES[number],
                         "age_years": 50.0,
                         "sex": "F",
                         "view": "PA",
@@ -140,6 +142,20 @@ def test_the_guard_finds_an_image_that_counts_twice():
         guard(pd.concat([training, training.iloc[[0]]]), images, None, WHERE)
 
 
+def test_images_of_several_findings_are_neither_taken_nor_let_through():
+    images = real_images()
+    more = with_several(images)
+    pd.testing.assert_frame_equal(compose(more, None, 0, WHERE), compose(images, None, 0, WHERE))
+    smuggled = pd.concat(
+        [
+            compose(more, None, 0, WHERE),
+            more.loc[more["image_id"] == "real0000.pngx", COLUMNS].assign(synthetic=False),
+        ]
+    )
+    with pytest.raises(InputError, match=r"several findings: real0000\.pngx"):
+        guard(smuggled, more, None, WHERE)
+
+
 def plan(tmp_path, images, arms, per_class):
     write_table(images, tmp_path / "images.parquet", IMAGES)
     plan_arms(
@@ -150,7 +166,7 @@ def plan(tmp_path, images, arms, per_class):
 
 def test_the_plan_says_what_each_arm_trains_on(tmp_path):
     arms = [("real", {"synthetic": 0}), ("real+1", {"synthetic": 1})]
-    table = plan(tmp_path, real_images(), arms, 5)
+    table = plan(tmp_path, with_several(real_images()), arms, 5)
     assert list(table["arm"].unique()) == ["real", "real+1"]
     assert list(table["real"]) == [9, 4, 2] * 2
     assert list(table["synthetic"]) == [0, 0, 0, 5, 5, 5]
@@ -166,6 +182,7 @@ def test_a_plan_that_the_sampler_cannot_serve_says_both_ways_out_and_each_works(
 
 def test_a_class_without_a_test_image_stops_the_plan(tmp_path):
     images = real_images()
-    images = images[(images["split"] != "test") | (images["class_id"] != 2)]
+    others = (images["split"] == "test") & (images["class_id"] == 2)
+    images.loc[others, "findings"] = "Effusion|Pneumonia"
     with pytest.raises(InputError, match="no test image shows Pneumonia"):
         plan(tmp_path, images, [("real", {"synthetic": 0})], 5)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.several import with_several
 from workflow_scripts.classifier.network import BACKBONES, build
 from workflow_scripts.classifier.train_domain_classifier import train_domain_classifier
 from workflow_scripts.classifier.training import augment, balanced_order, predict, train
@@ -53,6 +54,7 @@ def dataset(tmp_path):
             "patient_id": [f"p{number // 2}" for number in range(300)],
             "class_id": labels,
             "class_name": np.array(CLASSES)[labels],
+            "findings": np.array(CLASSES)[labels],
             "age_years": np.full(300, 50.0),
             "sex": "F",
             "view": "PA",
@@ -142,11 +144,13 @@ def test_step_sees_the_training_split_alone_and_writes_the_same_bytes(dataset, t
     folder, table = dataset
     outputs = []
     for run in ("a", "b"):
-        if run == "b":  # the other splits' pixels and labels may be anything
+        if run == "b":  # the other splits' pixels and labels may be anything, and so may images
+            # with several findings
             pixels = np.load(folder / "part.npy")
             pixels[240:] = 255 - pixels[240:]
             np.save(folder / "part.npy", pixels)
             table.loc[240:, ["class_id", "class_name"]] = [0, CLASSES[0]]
+            table = with_several(table)
             write_table(table, folder / "images.parquet", IMAGES)
         weights, history = tmp_path / f"{run}.safetensors", tmp_path / f"{run}.parquet"
         train_domain_classifier(

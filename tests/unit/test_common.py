@@ -1,11 +1,7 @@
-"""Whole files, tables with schemas, the image store, seeds, device leases, the frame of a step."""
+"""Whole files, tables with schemas, the image store, seeds, the frame of a step."""
 
-import multiprocessing
-import os
-import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts.common import devices
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import sha256_of, whole_file, write_text
 from workflow_scripts.common.runtime import step
@@ -47,6 +42,7 @@ def cohort():
             "patient_id": ["1", "02"],
             "class_id": [0, 1],
             "class_name": ["No Finding", "Effusion"],
+            "findings": ["No Finding", "Effusion"],
             "age_years": [57.0, None],
             "sex": ["F", None],
             "view": ["PA", None],
@@ -144,7 +140,7 @@ def frame(tmp_path, **changes):
         rule="parse_labels",
         wildcards={},
         params={"config": '{"seed": 3}'},
-        resources={"device": "cpu"},
+        resources={"device": "cpu", "gpus": 2, "_cores": 2, "tmpdir": "/tmp"},
         log=[str(tmp_path / "logs" / "parse.log")],
         **changes,
     )
@@ -152,7 +148,7 @@ def frame(tmp_path, **changes):
 
 def test_a_step_gets_its_configuration_and_logs_a_mendable_error_without_traceback(tmp_path):
     with pytest.raises(SystemExit), step(frame(tmp_path)) as config:
-        assert config == {"seed": 3, "device": "cpu"}
+        assert config == {"seed": 3, "device": "cpu", "gpus": 2}
         raise InputError("table.csv has no column 'View'")
     text = (tmp_path / "logs" / "parse.log").read_text()
     assert text == "parse_labels: table.csv has no column 'View'\n"
@@ -165,74 +161,6 @@ def test_a_full_disk_is_named_with_its_file_and_a_defect_keeps_its_traceback(tmp
     with pytest.raises(SystemExit), step(frame(tmp_path)):
         raise ZeroDivisionError
     assert "Traceback" in (tmp_path / "logs/parse.log").read_text()
-
-
-def test_cuda_without_a_device_is_an_error_and_auto_falls_back(monkeypatch):
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(InputError, match="device: cuda"), devices.leased_device("cuda"):
-        pass
-    with devices.leased_device("auto") as device:
-        assert device.type == "cpu"
-
-
-def hold(folder, count, held, seconds):
-    """Lease one of `count` fake devices and say which."""
-    devices.tempfile.tempdir = folder
-    lock, index = devices.lease(count, pause=0.01)
-    with lock:
-        held.put((index, time.monotonic()))
-        time.sleep(seconds)
-        held.put((index, time.monotonic()))
-
-
-def test_processes_lease_distinct_devices_and_a_killed_one_frees_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "physical_names", lambda count: ["a", "b"][:count])
-    context = multiprocessing.get_context("fork")
-    held = context.Queue()
-    first = [context.Process(target=hold, args=(str(tmp_path), 2, held, 60)) for _ in range(2)]
-    for process in first:
-        process.start()
-    assert {held.get(timeout=20)[0] for _ in first} == {0, 1}
-    waiting = context.Process(target=hold, args=(str(tmp_path), 2, held, 0))
-    waiting.start()
-    time.sleep(0.3)
-    assert held.empty()
-    os.kill(first[0].pid, signal.SIGKILL)
-    assert held.get(timeout=20)[0] in (0, 1)
-    for process in (*first, waiting):
-        process.kill()
-        process.join()
-    names = {path.name for folder in tmp_path.iterdir() for path in folder.iterdir()}
-    assert names == {"a.lock", "b.lock"}
-
-
-def test_jobs_that_each_see_another_gpu_as_device_0_do_not_wait_for_each_other(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr(devices.time, "sleep", lambda _: pytest.fail("waits for another GPU"))
-    held = []
-    for uuid in ("5f3a", "81c2"):
-        monkeypatch.setattr(
-            devices.torch.cuda, "get_device_properties", lambda _, u=uuid: SimpleNamespace(uuid=u)
-        )
-        held.append(devices.lease(1))
-    assert [index for _, index in held] == [0, 0]
-    names = {path.name for folder in tmp_path.iterdir() for path in folder.iterdir()}
-    assert names == {"5f3a.lock", "81c2.lock"}
-    for lock, _ in held:
-        lock.release()
-
-
-def test_a_lock_folder_of_somebody_else_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(devices, "physical_names", lambda count: ["a"])
-    devices.lease(1)[0].release()
-    owner = os.getuid()
-    monkeypatch.setattr(devices.os, "getuid", lambda: owner + 1)
-    with pytest.raises(InputError, match=r"belongs to another user.*TMPDIR"):
-        devices.lease(1)
 
 
 def test_importing_the_step_frame_does_not_import_torch():

@@ -13,8 +13,10 @@ from jsonschema import Draft202012Validator
 
 from workflow_scripts.common.configuration import load, schema
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.curate.parse_labels import VIEWS
 
-DEFAULT_TEXT = (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+DEFAULT_TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
 DEFAULT = yaml.safe_load(DEFAULT_TEXT)
 
 
@@ -42,14 +44,28 @@ def reference(part: dict) -> dict:
     )
 
 
+def brought(part: dict) -> dict:
+    """The keys that each choice brings, by the key of the choice and the choice."""
+    conditions = {
+        next((key, choice["const"]) for key, choice in branch["if"]["properties"].items()): branch
+        for branch in part.get("allOf", [])
+    }
+    return {choice: branch["then"]["properties"] for choice, branch in conditions.items()}
+
+
 def keys(part: dict, path: tuple = ()):
     """Every key of the schema with its part; a mapping of free names continues as `*`."""
     part = reference(part)
-    for name, sub in part.get("properties", {}).items():
-        yield (*path, name), reference(sub)
-        yield from keys(sub, (*path, name))
+    for known in (part.get("properties", {}), *brought(part).values()):
+        for name, sub in known.items():
+            yield (*path, name), reference(sub)
+            yield from keys(sub, (*path, name))
     if isinstance(part.get("additionalProperties"), dict):
         yield from keys(part["additionalProperties"], (*path, "*"))
+
+
+PROCESSES = brought(schema()["$defs"]["model"]["properties"]["diffusion"])
+METHODS = brought(schema()["$defs"]["sampler"])
 
 
 def at(config: dict, path: tuple):
@@ -88,14 +104,28 @@ def test_every_key_of_the_schema_stands_in_the_default_or_its_comments():
 
 
 def test_defaults_of_the_schema_are_those_shown():
-    leaves = [(path, part) for path, part in keys(schema()) if "properties" not in part]
-    shown = [(path, part) for path, part in leaves if "default" in part]
-    assert len(shown) > 40
-    differing = {
-        path: part["default"] for path, part in shown if at(DEFAULT, path) != part["default"]
+    shown = dict(part for part in keys(schema()) if "properties" not in part[1])
+    # Where two processes have a key, that of ddpm stands in the configuration.
+    shown |= {
+        ("models", "*", "diffusion", name): reference(part)
+        for name, part in PROCESSES["process", "ddpm"].items()
     }
+    shown = {path: part["default"] for path, part in shown.items() if "default" in part}
+    assert len(shown) > 60
+    differing = {path for path, value in shown.items() if at(DEFAULT, path) not in (..., value)}
     # Named sections have no default entries: the default configuration shows an example of each.
-    assert set(differing) == {("models",), ("samplers",), ("studies",)}
+    assert differing == {("models",), ("samplers",), ("studies",)}
+    absent = {path for path in shown if at(DEFAULT, path) is ...}
+    assert {path[-1] for path in absent} == {"churn", "p_mean", "p_std"}, "those of edm"
+
+
+@pytest.mark.parametrize("choice", [("process", "vp_sde"), ("process", "edm"), ("method", "edm")])
+def test_defaults_of_what_the_default_does_not_choose_stand_in_its_comments(choice):
+    key, value = choice
+    example = yaml.safe_load(re.search(rf"# .*({{{key}: {value}\b.*?}})", DEFAULT_TEXT)[1])
+    part = {"process": PROCESSES, "method": METHODS}[key][choice]
+    defaults = {name: reference(sub)["default"] for name, sub in part.items()}
+    assert example == {key: value} | defaults
 
 
 def test_every_choice_is_named_in_the_default_or_its_comments():
@@ -149,6 +179,38 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(written):
     assert config["models"]["recommended"]["training"]["learning_rate"] == 1e-4
 
 
+@pytest.mark.parametrize("process", ["ddpm", "vp_sde", "edm"])
+def test_a_process_gets_its_own_keys_and_no_other(process):
+    config = load(changed(models__recommended__diffusion={"process": process}))
+    got = config["models"]["recommended"]["diffusion"]
+    own = {name: reference(part)["default"] for name, part in PROCESSES["process", process].items()}
+    assert got == {"process": process, "loss": "l2"} | own
+
+
+def test_only_edm_has_churn():
+    config = changed(samplers__edm={"method": "edm", "steps": 18, "per_class": 2})
+    samplers = load(config)["samplers"]
+    assert samplers["edm"]["churn"] == 40
+    assert "churn" not in samplers["dpm20"]
+
+
+def test_a_set_has_one_order_and_a_list_its_own():
+    config = changed(
+        models__recommended__conditions=["age", "finding", "view"],
+        samplers__dpm20__guided=["age", "finding"],
+        cohort__classes=["Effusion", "No Finding", "Atelectasis"],
+    )
+    loaded = load(config)
+    assert loaded["models"]["recommended"]["conditions"] == ["finding", "view", "age"]
+    assert loaded["samplers"]["dpm20"]["guided"] == ["finding", "age"]
+    assert loaded["cohort"]["classes"] == ["Effusion", "No Finding", "Atelectasis"]
+
+
+def test_views_are_those_that_a_label_table_may_state():
+    views = schema()["$defs"]["sampler"]["properties"]["condition"]["properties"]["view"]["enum"]
+    assert set(views) == VIEWS
+
+
 def test_one_number_has_one_type():
     config = load(changed(tensors__size=64.0, models__recommended__diffusion__min_snr_gamma=5))
     assert type(config["tensors"]["size"]) is int
@@ -170,7 +232,11 @@ def neighbours(word: str) -> set[str]:
     ) - {word}
 
 
-KEYS = sorted(path for path, _ in keys(schema()) if at(DEFAULT, path[:-1]) is not ...)
+KEYS = sorted(
+    {path for path, _ in keys(schema()) if at(DEFAULT, path[:-1]) is not ...}
+    - {("models", "*", "diffusion", name) for name in PROCESSES["process", "edm"]}
+    - {("samplers", "*", name) for name in METHODS["method", "edm"]}
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -183,9 +249,10 @@ def test_a_typing_error_is_answered_with_the_key_that_was_meant(path, data):
         section, real = section[name], [*real, name]
     typo = data.draw(st.sampled_from(sorted(neighbours(path[-1]))))
     siblings = {key[-1] for key in KEYS if key[:-1] == path[:-1]} - {path[-1]}
-    # A word that is as near to another key may mean that one, and three letters mean anything.
+    # A word two edits from another key may mean that one, and three letters mean anything.
     assume(len(path[-1]) > 3)
     assume(typo not in siblings and not siblings & neighbours(typo))
+    assume(not any(neighbours(typo) & neighbours(key) for key in siblings))
     section[typo] = section.pop(path[-1], None)
     right, wrong = ".".join([*real, path[-1]]), ".".join([*real, typo])
     assert f"{wrong}: unknown key; did you mean {right}?" in problems(config)
@@ -200,6 +267,34 @@ def test_a_key_in_the_wrong_place_is_told_its_place():
 def test_a_key_like_no_other_is_told_what_there_is():
     (message,) = problems(changed(tensors__zebra=1))
     assert message == "tensors.zebra: unknown key; known here: size, max_rejects, max_missing"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("models__recommended__diffusion", {"process": "edm", "timesteps": 100},
+         "models.recommended.diffusion.timesteps: unknown key for process edm; it belongs to process ddpm: remove it, or set process to ddpm"),
+        ("models__recommended__diffusion", {"process": "edm", "prediction": "v"},
+         "models.recommended.diffusion.prediction: unknown key for process edm; it belongs to process ddpm or vp_sde: remove it, or set process to ddpm"),
+        ("models__recommended__diffusion", {"p_mean": -1},
+         "models.recommended.diffusion.p_mean: unknown key for process ddpm; it belongs to process edm: remove it, or set process to edm"),
+        ("models__recommended__diffusion", {"process": "vp_sde", "prediction": "sample"},
+         "models.recommended.diffusion.prediction: 'sample' is not allowed; give one of epsilon, v"),
+        ("models__recommended__diffusion", {"process": "vp_sde", "schedul": "cosine"},
+         "models.recommended.diffusion.schedul: unknown key; known here: process, loss, resolution_shift, prediction, weighting, min_snr_gamma"),
+        # Which keys were meant, nobody knows: they are not complained about.
+        ("models__recommended__diffusion", {"process": "edn", "p_mean": -1, "timesteps": 100},
+         "models.recommended.diffusion.process: 'edn' is not allowed; give one of ddpm, vp_sde, edm"),
+        # A wrong value of a branch does not make its keys unknown.
+        ("models__recommended__diffusion", {"timesteps": 5, "prediction": "epsilon"},
+         "models.recommended.diffusion.timesteps: 5 is not allowed; give a whole number, at least 25, at most 10000"),
+        ("samplers__dpm20__churn", 10,
+         "samplers.dpm20.churn: unknown key for method dpm++2m; it belongs to method edm: remove it, or set method to edm"),
+        ("churn", 10, "churn: unknown key here; it belongs to samplers.<name>"),
+    ],
+)  # fmt: skip
+def test_a_key_of_another_choice_is_told_whose_it_is(key, value, expected):
+    assert problems(changed(**{key: value})) == [expected]
 
 
 # -- wrong values ----------------------------------------------------------------------------------
@@ -222,6 +317,22 @@ def test_a_key_like_no_other_is_told_what_there_is():
         ("cohort__classes", ["No Finding", "a/b"], "cohort.classes[1]: 'a/b' is not allowed; give letters"),
         ("cohort", None, "cohort: null is not allowed; give a mapping of keys to values; nothing stands under"),
         ("models__recommended__diffusion__min_snr_gamma", 0, "models.recommended.diffusion.min_snr_gamma: 0.0 is not allowed; give a number, above 0"),
+        ("models__recommended__conditions", [], "models.recommended.conditions: [] is not allowed; give a list, 1 or more, each one of finding, view, sex, age"),
+        ("models__recommended__conditions", ["finding", "race"], "models.recommended.conditions[1]: 'race' is not allowed; give one of finding, view, sex, age"),
+        ("models__recommended__conditions", ["finding", "finding"], "models.recommended.conditions: finding stands in the list more than once"),
+        ("models__recommended__gpus", 0, "models.recommended.gpus: 0 is not allowed; give a whole number, at least 1"),
+        ("models__recommended__training__ema", [0.1], "models.recommended.training.ema: [0.1] is not allowed; give a list, exactly 2, each a number, above 0, below 0.2886"),
+        ("models__recommended__training__ema", [0.1, 0.29], "models.recommended.training.ema[1]: 0.29 is not allowed"),
+        ("models__recommended__diffusion__betas", [0.1, 1], "models.recommended.diffusion.betas[1]: 1.0 is not allowed; give a number, above 0, below 1"),
+        ("samplers__dpm20__sigma_min", 0, "samplers.dpm20.sigma_min: 0.0 is not allowed; give a number, above 0 or null"),
+        ("samplers__dpm20__guidance_interval", [-1, 2], "samplers.dpm20.guidance_interval[0]: -1.0 is not allowed; give a number, at least 0"),
+        ("samplers__dpm20__condition", {"age": 121}, "samplers.dpm20.condition.age: 121.0 is not allowed; give a number, at least 0, at most 120"),
+        ("samplers__dpm20__condition", {"sex": "female"}, "samplers.dpm20.condition.sex: 'female' is not allowed; give one of F, M"),
+        ("samplers__dpm20__condition", {"view": "ap"}, "samplers.dpm20.condition.view: 'ap' is not allowed; give one of AP, PA"),
+        ("samplers__dpm20__condition", {"veiw": "AP"}, "samplers.dpm20.condition.veiw: unknown key; did you mean samplers.dpm20.condition.view?"),
+        ("checkpoint__minutes", 0, "checkpoint.minutes: 0.0 is not allowed; give a number, above 0"),
+        ("checkpoint__steps", 0, "checkpoint.steps: 0 is not allowed; give a whole number, at least 1 or null"),
+        ("cohort__labels", "multiple", "cohort.labels: 'multiple' is not allowed; give one of single, multi"),
         ("models__recommended__network__channels", [32, 20], "models.recommended.network.channels[1]: 20 is not allowed; give a whole number, at least 8, a multiple of 8"),
     ],
 )  # fmt: skip
@@ -327,21 +438,9 @@ RULES = {
         {"models__recommended__network__attention_levels": [2, 3]},
         r"models\.recommended\.network\.attention_levels: 3 is no index into the 3 channels",
     ),
-    "epsilon with zero terminal SNR": (
-        {"models__recommended__diffusion__prediction": "epsilon"},
-        r"models\.recommended\.diffusion: .* undefined: the last step holds nothing but noise",
-    ),
     "warm-up": (
         {"models__recommended__training__steps": 100},
         r"models\.recommended\.training\.warmup_steps: 100 leaves nothing of the 100",
-    ),
-    "sampler steps": (
-        {"models__recommended__diffusion__timesteps": 50, "samplers__dpm20__steps": 51},
-        r"samplers\.dpm20\.steps: 51 .* the 50 timesteps of models\.recommended",
-    ),
-    "guidance without the null class": (
-        {"models__recommended__training__label_dropout": 0},
-        r"samplers\.dpm20\.guidance: 2 needs the unconditional model",
     ),
     "more shards than images": (
         {"samplers__dpm20__per_class": 20, "samplers__dpm20__shards": 21},
@@ -400,14 +499,229 @@ def test_keys_that_do_not_fit_together(rule):
         {"dataset__kind": "folder", "dataset__folder": {"images": "a", "labels": "b"},
          "cohort__classes": ["No Finding", "Tuberculosis"]},
         {"dataset__kind": "nih", "nih_dir": "/data", "tensors__size": 256},
-        {"models__recommended__diffusion": {"prediction": "epsilon", "zero_terminal_snr": False}},
-        {"models__recommended__training__label_dropout": 0, "samplers__dpm20__guidance": 1},
         {"evaluate__lpips": ["alex"], "weights": {"alex": {"url": "https://a/b", "sha256": SHA}}},
         {"samplers__dpm20__steps": 1000},
     ],
 )  # fmt: skip
 def test_keys_that_fit_together(changes):
     load(changed(**changes))
+
+
+# -- models and samplers: each refusal beside its nearest neighbour that is allowed -----------------
+
+MODEL, SAMPLER = "models__recommended", "samplers__dpm20"
+PAIRS = {
+    "epsilon with zero terminal SNR": (
+        {f"{MODEL}__diffusion__prediction": "epsilon"},
+        r"models\.recommended\.diffusion: .* undefined: the last step holds nothing but noise",
+        {f"{MODEL}__diffusion__zero_terminal_snr": False},
+    ),
+    "schedule betas without betas": (
+        {f"{MODEL}__diffusion__schedule": "betas", f"{MODEL}__diffusion__timesteps": 25},
+        r"models\.recommended\.diffusion\.betas: missing; schedule betas reads 25 numbers",
+        {f"{MODEL}__diffusion__betas": [0.1] * 25},
+    ),
+    "betas of another length": (
+        {f"{MODEL}__diffusion__schedule": "betas", f"{MODEL}__diffusion__betas": [0.1] * 25},
+        r"models\.recommended\.diffusion\.betas: 25 numbers for 1000 timesteps",
+        {f"{MODEL}__diffusion__timesteps": 25},
+    ),
+    "betas of a named schedule": (
+        {f"{MODEL}__diffusion__betas": [0.1] * 1000},
+        r"models\.recommended\.diffusion\.betas: schedule cosine computes its own",
+        {f"{MODEL}__diffusion__schedule": "betas"},
+    ),
+    "min-SNR of absolute errors": (
+        {f"{MODEL}__diffusion__loss": "l1"},
+        r"models\.recommended\.diffusion\.weighting: min_snr is derived for squared errors .* l1",
+        {f"{MODEL}__diffusion__weighting": "none"},
+    ),
+    "min-SNR of Huber's errors": (
+        {f"{MODEL}__diffusion": {"process": "vp_sde", "loss": "huber", "weighting": "min_snr"}},
+        r"models\.recommended\.diffusion\.weighting: min_snr .* huber",
+        {f"{MODEL}__diffusion": {"process": "edm", "loss": "huber"}},
+    ),
+    "batch and GPUs": (
+        {f"{MODEL}__gpus": 3},
+        r"models\.recommended\.training\.batch_size: 32 images .* 3 GPUs; give a multiple of 3",
+        {f"{MODEL}__training__batch_size": 33},
+    ),
+    "averages out of order": (
+        {f"{MODEL}__training__ema": [0.1, 0.05]},
+        r"models\.recommended\.training\.ema: \[0\.1, 0\.05\] is not in order",
+        {f"{MODEL}__training__ema": [0.05, 0.2885]},
+    ),
+    "one average twice": (
+        {f"{MODEL}__training__ema": [0.1, 0.1]},
+        r"models\.recommended\.training\.ema: .* two different widths",
+        {f"{MODEL}__training__ema": [0.1, 0.11]},
+    ),
+    "no finding": (
+        {f"{MODEL}__conditions": ["view"]},
+        r"models\.recommended\.conditions: finding is missing; images are drawn class by class",
+        {f"{MODEL}__conditions": ["view", "finding"]},
+    ),
+    "a model called early": (
+        {"models__early": DEFAULT["models"]["recommended"]},
+        r"models\.early: the name is taken: autoguidance early",
+        {"models": {"recommended": DEFAULT["models"]["recommended"], "earl": DEFAULT["models"]["recommended"]}},
+    ),
+    "a condition without its column": (
+        {"dataset__kind": "folder", "dataset__folder": {"images": "a", "labels": "b"},
+         f"{MODEL}__conditions": ["finding", "age"]},
+        r"dataset\.folder\.columns\.age: missing; models\.recommended\.conditions names age",
+        {"dataset__folder": {"images": "a", "labels": "b", "columns": {"age": "years"}}},
+    ),
+    "the same of DICOM": (
+        {"dataset__kind": "dicom", "dataset__folder": {"images": "a", "labels": "b"},
+         f"{MODEL}__conditions": ["finding", "view"]},
+        r"dataset\.folder\.columns\.view: missing",
+        {"dataset__kind": "phantom"},
+    ),
+    "more steps than time steps": (
+        {f"{MODEL}__diffusion__timesteps": 50, f"{SAMPLER}__steps": 51},
+        r"samplers\.dpm20\.steps: 51 .* the 50 timesteps of models\.recommended",
+        {f"{SAMPLER}__spacing": "karras"},
+    ),
+    "as many steps as time steps": (
+        {f"{MODEL}__diffusion__timesteps": 50, f"{SAMPLER}__steps": 51, f"{SAMPLER}__spacing": "trailing"},
+        r"samplers\.dpm20\.steps: 51",
+        {f"{SAMPLER}__steps": 50},
+    ),
+    "trailing steps without an end of time": (
+        {f"{MODEL}__diffusion": {"process": "edm"}, f"{SAMPLER}__spacing": "trailing"},
+        r"samplers\.dpm20\.spacing: trailing .* models\.recommended has none \(process edm\)",
+        {f"{MODEL}__diffusion": {"process": "vp_sde"}},
+    ),
+    "noise upside down": (
+        {f"{SAMPLER}__sigma_min": 1, f"{SAMPLER}__sigma_max": 1},
+        r"samplers\.dpm20\.sigma_min: 1 is not below sigma_max 1",
+        {f"{SAMPLER}__sigma_max": 1.5},
+    ),
+    "empty interval": (
+        {f"{SAMPLER}__guidance_interval": [2, 2]},
+        r"samplers\.dpm20\.guidance_interval: \[2\.0, 2\.0\] is empty",
+        {f"{SAMPLER}__guidance_interval": [0, 2]},
+    ),
+    "guidance without the null": (
+        {f"{MODEL}__training__label_dropout": 0},
+        r"samplers\.dpm20\.guidance: 2 needs the unconditional model, which models\.recommended",
+        {f"{SAMPLER}__guidance": 1},
+    ),
+    "guidance 0 without the null": (
+        {f"{MODEL}__training__label_dropout": 0, f"{SAMPLER}__guidance": 0},
+        r"samplers\.dpm20\.guidance: 0 needs the unconditional model",
+        {f"{SAMPLER}__guidance": 1.5, f"{SAMPLER}__autoguidance": "early"},
+    ),
+    "autoguidance without guidance": (
+        {f"{SAMPLER}__guidance": 1, f"{SAMPLER}__autoguidance": "early"},
+        r"samplers\.dpm20\.autoguidance: 'early' has no effect, since guidance 1",
+        {f"{SAMPLER}__guidance": 1.1},
+    ),
+    "guided without guidance": (
+        {f"{SAMPLER}__guidance": 1, f"{SAMPLER}__guided": ["finding"]},
+        r"samplers\.dpm20\.guided: \[finding\] has no effect",
+        {f"{SAMPLER}__guided": None},
+    ),
+    "interval without guidance": (
+        {f"{SAMPLER}__guidance": 1, f"{SAMPLER}__guidance_interval": [0.1, 2]},
+        r"samplers\.dpm20\.guidance_interval: .* has no effect",
+        {f"{SAMPLER}__guidance": 1.1},
+    ),
+    "guided by a model that hides nothing": (
+        {f"{SAMPLER}__guided": ["finding"], f"{SAMPLER}__autoguidance": "early"},
+        r"samplers\.dpm20\.guided: autoguidance hides no conditions",
+        {f"{SAMPLER}__autoguidance": None},
+    ),
+    "an unknown guide": (
+        {"models__small": DEFAULT["models"]["recommended"], f"{SAMPLER}__autoguidance": "smal"},
+        r"samplers\.dpm20\.autoguidance: 'smal' is not among the models \(recommended, small\)",
+        {f"{SAMPLER}__autoguidance": "small"},
+    ),
+    "a model that guides itself": (
+        {f"{SAMPLER}__autoguidance": "recommended"},
+        r"samplers\.dpm20\.autoguidance: recommended is the only model",
+        {"models__small": DEFAULT["models"]["recommended"]},
+    ),
+    "a guide that is told less": (
+        {"models__small": DEFAULT["models"]["recommended"], f"{SAMPLER}__autoguidance": "small",
+         f"{MODEL}__conditions": ["finding", "age"]},
+        r"autoguidance: models\.recommended and models\.small .* finding, age and finding:",
+        {"models__small": DEFAULT["models"]["recommended"] | {"conditions": ["age", "finding"]}},
+    ),
+    "guided by what is not known": (
+        {f"{SAMPLER}__guided": ["view", "finding"]},
+        r"samplers\.dpm20\.guided: models\.recommended knows no view; add view",
+        {f"{MODEL}__conditions": ["finding", "view"]},
+    ),
+    "asked for what is not known": (
+        {f"{SAMPLER}__condition": {"view": "AP", "sex": "F"}, f"{MODEL}__conditions": ["finding", "sex"]},
+        r"samplers\.dpm20\.condition: models\.recommended knows no view; add view",
+        {f"{SAMPLER}__condition": {"sex": "F"}},
+    ),
+    "further findings of a single-label cohort": (
+        {f"{SAMPLER}__condition": {"findings": ["Cardiomegaly"]}},
+        r"samplers\.dpm20\.condition\.findings: cohort\.labels is single",
+        {"cohort__labels": "multi"},
+    ),
+    "further findings that are no class": (
+        {f"{SAMPLER}__condition": {"findings": ["Mass"]}, "cohort__labels": "multi"},
+        r"samplers\.dpm20\.condition\.findings: 'Mass' is no finding of cohort\.classes .*\(Atelectasis, ",
+        {f"{SAMPLER}__condition": {"findings": ["Effusion", "Atelectasis"]}},
+    ),
+    "no finding beside a finding": (
+        {f"{SAMPLER}__condition": {"findings": ["No Finding"]}, "cohort__labels": "multi"},
+        r"samplers\.dpm20\.condition\.findings: 'No Finding' is no finding",
+        {f"{SAMPLER}__condition": {"findings": ["Effusion"]}},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", PAIRS)
+def test_models_and_samplers_that_do_not_fit_and_those_that_do(rule):
+    changes, expected, mended = PAIRS[rule]
+    (message,) = problems(changed(**changes))
+    assert re.search(expected, message), message
+    load(changed(**(changes | mended)))
+
+
+def test_a_sampler_is_held_against_every_model():
+    other = copy.deepcopy(DEFAULT["models"]["recommended"])
+    other["training"]["label_dropout"] = 0
+    other["diffusion"] = {"process": "edm"}
+    config = changed(models__other=other, samplers__dpm20__spacing="trailing")
+    config["samplers"]["dpm20"]["condition"] = {"age": 60}
+    found = problems(config)
+    assert [message.split(":")[0] for message in found] == [
+        "samplers.dpm20.condition",
+        "samplers.dpm20.spacing",
+        "samplers.dpm20.guidance",
+        "samplers.dpm20.condition",
+    ]
+    assert ["models.other" in message for message in found] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_preset_loads(path):
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if "dataset" not in config:
+        sections = DEFAULT | config
+        for name, section in config.items():
+            sections[name] = DEFAULT[name] | section
+        config = sections
+    assert load(config)["models"]
+
+
+def test_the_schedule_study_changes_nothing_but_the_diffusion():
+    config = load(yaml.safe_load((ROOT / "presets" / "schedules.yaml").read_text("utf-8")))
+    models = config["models"].values()
+    for part in ("network", "training", "conditions"):
+        assert all(model[part] == next(iter(models))[part] for model in models)
+    recipes = [model["diffusion"] for model in models]
+    assert all(recipes.count(recipe) == 1 for recipe in recipes)
+    assert load(DEFAULT)["models"]["recommended"]["diffusion"] in recipes
+    samplers = list(config["samplers"].values())
+    assert all(sampler | {"steps": 0} == samplers[0] | {"steps": 0} for sampler in samplers)
 
 
 # -- anything at all -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torchvision
 
+from tests.several import with_several
 from workflow_scripts.classifier.train_domain_classifier import train_domain_classifier
 from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.schemas import CONFUSION, IMAGES, METRICS, SAMPLES
@@ -63,6 +64,7 @@ def world(tmp_path_factory) -> Path:
             "patient_id": [f"p{number // 4}" for number in range(len(split))],
             "class_id": labels,
             "class_name": np.array(CLASSES)[labels],
+            "findings": np.array(CLASSES)[labels],
             "age_years": 50.0,
             "sex": "F",
             "view": "PA",
@@ -158,7 +160,14 @@ def test_every_measure_has_its_rows_its_floor_and_its_n(world, measured):
         [("frechet_distance", "pooled")]
         + [
             (metric, label)
-            for metric in ("kernel_distance", "ssim_diversity", "lpips_diversity", "class_accuracy")
+            for metric in (
+                "kernel_distance",
+                "ssim_diversity",
+                "lpips_diversity",
+                "class_accuracy",
+                "memorised_fraction",
+                "closer_to_train",
+            )
             for label in labels
         ]
     )
@@ -232,6 +241,22 @@ def test_without_two_patients_of_a_class_there_is_no_diversity(world, caplog):
     everything = {name: {label: np.arange(4) for label in CLASSES} for name in SETS}
     assert list(diversity_rows(pictures, everything, {}, 5, 0)) == []
     assert "no diversity: no class has images of two patients" in caplog.text
+
+
+def test_real_images_of_several_findings_change_no_number(world, measured, tmp_path):
+    images = read_table(world / "images.parquet", IMAGES)
+    more = with_several(images)
+    assert len(more) > len(images)
+    # Unlike any other image, so that a row of features or a class too many would show.
+    features = np.full((len(more), 256), 1e3, dtype=np.float32)
+    features[more["findings"] == more["class_name"]] = np.load(world / "real.npy")
+    np.save(tmp_path / "real.npy", features)
+    write_table(more, tmp_path / "images.parquet", IMAGES)
+    for name in ("part.npy", "domain.safetensors", "squeeze.pt", "good"):
+        (tmp_path / name).symlink_to(world / name)
+    measure(tmp_path, "good", tmp_path / "out", lpips=True)
+    for name in ("metrics.parquet", "confusion.parquet", "confusion.png"):
+        assert (tmp_path / "out" / name).read_bytes() == (measured["good"] / name).read_bytes()
 
 
 def test_features_of_other_images_are_refused(world, tmp_path):

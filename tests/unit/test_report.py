@@ -16,6 +16,7 @@ from PIL import Image
 from snakemake.iocontainers import InputFiles
 
 from workflow_scripts.common import schemas
+from workflow_scripts.common.configuration import load
 from workflow_scripts.common.figures import ACCENT, plt, save_figure, tile
 from workflow_scripts.common.numbers import fixed, short, signed
 from workflow_scripts.common.tables import write_table
@@ -169,7 +170,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory, defaults: dict) -> dict:
     config = defaults | {
         "nih_dir": "/home/somebody/films",
         "dataset": defaults["dataset"] | {"name": "phantom<img src=x>"},
-        "cohort": {"classes": classes},
+        "cohort": {"classes": classes, "labels": "single"},
     }
     return {"config": config, **write_artefacts(folder, config)}
 
@@ -185,6 +186,7 @@ def write_artefacts(folder: Path, config: dict) -> dict:
     images = patients.loc[rng.integers(0, 300, 640)].reset_index(drop=True)
     images["image_id"] = [f"{number:06d}.png" for number in range(len(images))]
     images["class_name"] = [classes[number] for number in images["class_id"]]
+    images["findings"] = images["class_name"]
     images["age_years"] = rng.integers(18, 90, len(images)).astype(float)
     images["sex"] = rng.choice(["F", "M"], len(images))
     images["view"] = "PA"
@@ -383,7 +385,7 @@ def test_same_artefacts_give_the_same_page(html: str, stand_ins: dict, root: Pat
 def test_page_of_several_models_and_no_study(defaults: dict, root: Path, tmp_path: Path):
     config = defaults | {
         "dataset": defaults["dataset"] | {"kind": "nih", "name": "nih"},
-        "cohort": {"classes": ["No Finding", "Effusion"]},
+        "cohort": {"classes": ["No Finding", "Effusion"], "labels": "single"},
         "models": dict.fromkeys(("b", "a"), defaults["models"]["recommended"]),
         "samplers": dict.fromkeys(("y", "x"), defaults["samplers"]["dpm20"]),
         "studies": {},
@@ -576,6 +578,35 @@ def test_references_follow_the_configuration(defaults: dict):
     assert any("DPM-Solver++" in text for text in references(defaults))
     nih = defaults | {"dataset": defaults["dataset"] | {"kind": "nih"}}
     assert "ChestX-ray8" in references(nih)[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "sampler", "cited"),
+    [
+        ({"process": "vp_sde"}, {}, {"Song Y", "Hoogeboom E"}),
+        ({"process": "edm"}, {}, {"Elucidating"}),
+        ({"schedule": "sigmoid"}, {}, {"Jabri A"}),
+        ({"resolution_shift": True}, {}, {"Hoogeboom E"}),
+        ({}, {"method": "edm"}, {"Elucidating"}),
+        ({}, {"method": "heun"}, {"Elucidating"}),
+        ({}, {"spacing": "karras"}, {"Elucidating"}),
+        ({}, {"method": "ddim"}, {"Song J"}),
+        ({}, {"method": "unipc"}, {"Zhao W"}),
+        ({}, {"guidance_interval": [0.2, 3]}, {"Kynkäänniemi T"}),
+        ({}, {"autoguidance": "early"}, {"Bad Version of Itself"}),
+    ],
+)
+def test_a_method_is_cited_where_it_is_used(
+    root: Path, model: dict, sampler: dict, cited: set[str]
+):
+    config = yaml.safe_load((root / "config.yaml").read_text())
+    before = set(references(load(config)))
+    config["models"]["recommended"]["diffusion"] = model
+    config["samplers"]["dpm20"] |= sampler
+    added = set(references(load(config))) - before
+    assert len(added) == len(cited)
+    assert all(any(name in text for text in added) for name in cited)
+    assert any("Training Dynamics" in text for text in before), "of the average"
 
 
 def test_a_commit_is_that_of_the_repository_itself(tmp_path: Path):

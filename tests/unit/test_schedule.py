@@ -1,94 +1,129 @@
-"""Schedules and objectives against their closed forms."""
+"""Noise schedules against their closed forms."""
 
 import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from workflow_scripts.diffusion.objective import Objective, loss_weights
 from workflow_scripts.diffusion.schedule import (
     alpha_bars,
+    betas_of,
     cosine_betas,
     linear_betas,
-    make_betas,
+    shift_log_snr,
+    sigmoid_betas,
     zero_terminal_snr,
 )
 
+SCHEDULES = {"linear": linear_betas, "cosine": cosine_betas, "sigmoid": sigmoid_betas}
 
-def process(**changes):
+
+def settings(**changes):
     return {
         "timesteps": 1000,
         "schedule": "cosine",
-        "zero_terminal_snr": True,
-        "prediction": "v",
-        "weighting": "min_snr",
-        "min_snr_gamma": 5,
+        "betas": None,
+        "zero_terminal_snr": False,
+        "resolution_shift": False,
     } | changes
+
+
+def log_snr(alpha_bar):
+    return alpha_bar.log() - (1 - alpha_bar).log()
 
 
 @pytest.mark.parametrize("timesteps", [100, 300, 1000])
 def test_linear_betas_reach_noise_at_every_length(timesteps):
     # Unscaled betas leave √ᾱ_T = 0.60 at T = 100 and 0.22 at T = 300.
-    terminal = alpha_bars(linear_betas(timesteps))[-1].sqrt()
-    assert terminal < 0.01
+    alpha_bar = alpha_bars(settings(schedule="linear", timesteps=timesteps), 64)
+    assert alpha_bar[-1].sqrt() < 0.01
+    betas = linear_betas(timesteps)
+    assert betas.sum() == pytest.approx(1000 * (1e-4 + 0.02) / 2)
+    assert betas[0] == pytest.approx(0.1 / timesteps)
+    assert betas[-1] == pytest.approx(20 / timesteps)
 
 
 def test_linear_betas_are_those_of_ddpm_at_1000_steps():
-    betas = linear_betas(1000)
-    assert betas[0] == pytest.approx(1e-4)
-    assert betas[-1] == pytest.approx(0.02)
-    assert alpha_bars(betas)[-1].sqrt() == pytest.approx(0.00635, abs=1e-5)
+    alpha_bar = alpha_bars(settings(schedule="linear"), 64)
+    assert alpha_bar[0] == pytest.approx(1 - 1e-4, rel=1e-12)
+    assert alpha_bar[1] == pytest.approx((1 - 1e-4) * (1 - 1e-4 - 0.0199 / 999), rel=1e-12)
+    # A product of evenly spaced factors: ∏ (a − k d) = d^T Γ(a/d + 1) / Γ(a/d − T + 1).
+    a, d = 1 - 1e-4, 0.0199 / 999
+    log = 1000 * math.log(d) + math.lgamma(a / d + 1) - math.lgamma(a / d - 999)
+    assert alpha_bar[-1].log().item() == pytest.approx(log, rel=1e-9)
+    assert alpha_bar[-1].sqrt().item() == pytest.approx(0.00635, abs=1e-5)
 
 
 def test_cosine_alpha_bar_is_the_squared_cosine():
-    alpha_bar = alpha_bars(cosine_betas(1000))
+    alpha_bar = alpha_bars(settings(), 64)
     f = [math.cos((t / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(1001)]
-    for t in (1, 250, 500, 900):
+    for t in (1, 2, 250, 500, 900, 999):
         assert alpha_bar[t - 1].item() == pytest.approx(f[t] / f[0], rel=1e-9)
+    assert alpha_bar[-1] == pytest.approx(1e-3 * f[999] / f[0])  # the clipped beta
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_zero_terminal_snr_ends_in_pure_noise_and_keeps_the_start(schedule):
-    plain = alpha_bars(make_betas(schedule, 1000, False))
-    zero = alpha_bars(zero_terminal_snr(make_betas(schedule, 1000, False)))
+def test_sigmoid_alpha_bar_is_the_stretched_sigmoid():
+    alpha_bar = alpha_bars(settings(schedule="sigmoid"), 64)
+
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    for t in (1, 2, 250, 900, 999):
+        expected = (sigmoid(3) - sigmoid(6 * t / 1000 - 3)) / (sigmoid(3) - sigmoid(-3))
+        assert alpha_bar[t - 1].item() == pytest.approx(expected, rel=1e-9)
+    assert alpha_bar[499] == pytest.approx(0.5)  # as much signal as noise half way
+
+
+@pytest.mark.parametrize("timesteps", [10, 100, 1000])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_betas_are_probabilities_and_noise_only_grows(schedule, timesteps):
+    betas = SCHEDULES[schedule](timesteps)
+    assert betas.dtype == torch.float64
+    assert betas.shape == (timesteps,)
+    assert betas.min() > 0
+    assert betas.max() <= 0.999
+    torch.testing.assert_close(betas_of((1 - betas).cumprod(0)), betas)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("shifted", [False, True])
+def test_zero_terminal_snr_ends_in_pure_noise_and_keeps_the_start(schedule, shifted):
+    chosen = settings(schedule=schedule, resolution_shift=shifted)
+    plain = alpha_bars(chosen, 256)
+    zero = alpha_bars(chosen | {"zero_terminal_snr": True}, 256)
     assert zero[-1] == 0
-    assert zero[0] == pytest.approx(plain[0])
+    torch.testing.assert_close(zero[0], plain[0], rtol=1e-12, atol=0)
     assert (zero.diff() < 0).all()
+    # Algorithm 1 of Lin et al. 2024: √ᾱ is mapped linearly.
+    slope = zero.sqrt().diff() / plain.sqrt().diff()
+    torch.testing.assert_close(slope, slope[:1].expand(999))
 
 
-def test_min_snr_weights_are_those_of_the_paper():
-    alpha_bar = torch.tensor([0.99, 0.9, 0.5, 0.1, 0.0], dtype=torch.float64)
-    snr = alpha_bar / (1 - alpha_bar)
-    v = loss_weights(alpha_bar, "v", "min_snr", 5)
-    torch.testing.assert_close(v, (torch.minimum(snr, torch.tensor(5.0)) / (snr + 1)).float())
-    epsilon = loss_weights(alpha_bar[:4], "epsilon", "min_snr", 5)
-    torch.testing.assert_close(epsilon, (snr[:4].clamp(max=5) / snr[:4]).float())
-    assert (loss_weights(alpha_bar, "v", "none", 5) == 1).all()
+def test_zero_terminal_snr_changes_nothing_that_has_it():
+    once = alpha_bars(settings(zero_terminal_snr=True), 64)
+    torch.testing.assert_close(zero_terminal_snr(once), once, rtol=1e-12, atol=0)
 
 
-@given(st.sampled_from(["epsilon", "sample", "v"]), st.integers(0, 998), st.integers(0, 2**31))
-def test_the_clean_image_is_recovered_from_every_target(prediction, t, seed):
-    objective = Objective(process(prediction=prediction))
-    stream = torch.Generator().manual_seed(seed)
-    x0 = torch.rand((2, 1, 4, 4), generator=stream) * 2 - 1
-    eps = torch.randn((2, 1, 4, 4), generator=stream)
-    t = torch.tensor([t, t])
-    x_t = objective.noisy(x0, eps, t)
-    output = objective.target(x0, eps, t)
-    a, b = objective.coefficients(t)
-    recovered = {"epsilon": (x_t - b * output) / a, "sample": output, "v": a * x_t - b * output}[
-        prediction
-    ]
-    # x_0 from ε divides by √ᾱ, which is 1.6e-3 at t = 998.
-    torch.testing.assert_close(recovered, x0, atol=2e-3, rtol=0)
+@pytest.mark.parametrize("shift", [-2.8, -1.0, 1.5])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_shift_is_an_addition_in_log_snr(schedule, shift):
+    alpha_bar = (1 - SCHEDULES[schedule](1000)).cumprod(0)
+    shifted = log_snr(shift_log_snr(alpha_bar, shift))
+    torch.testing.assert_close(shifted, log_snr(alpha_bar) + shift, rtol=1e-10, atol=1e-10)
 
 
-def test_loss_is_zero_at_the_target_and_the_weight_at_unit_error():
-    objective = Objective(process())
-    x0, eps = torch.zeros(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
-    t = torch.tensor([3, 700])
-    target = objective.target(x0, eps, t)
-    assert (objective.loss(target, x0, eps, t) == 0).all()
-    torch.testing.assert_close(objective.loss(target + 1, x0, eps, t), objective.weight[t])
+@pytest.mark.parametrize(("size", "signal"), [(64, 1), (128, 1 / 4), (256, 1 / 16), (32, 4)])
+def test_the_resolution_shift_keeps_the_snr_of_the_image_averaged_down_to_64(size, signal):
+    # An average over (size / 64)² pixels has that many times the SNR.
+    def snr(shift):
+        alpha_bar = alpha_bars(settings(resolution_shift=shift), size)
+        return alpha_bar / (1 - alpha_bar)
+
+    torch.testing.assert_close(snr(True), snr(False) * signal, rtol=1e-9, atol=0)
+
+
+def test_betas_of_the_user_are_taken_as_they_are():
+    betas = [0.1, 0.2, 0.5, 0.9]
+    alpha_bar = alpha_bars(settings(schedule="betas", timesteps=4, betas=betas), 64)
+    expected = torch.tensor([0.9, 0.72, 0.36, 0.036], dtype=torch.float64)
+    torch.testing.assert_close(alpha_bar, expected)

@@ -35,11 +35,14 @@ class Case:
         self.listed = [*IDS, "other.png"]
         self.archives = {"a": [*IDS[:6], "other.png"], "b": IDS[6:]}
         self.rejects = {}
+        self.several = []  # images with both findings
 
     def run(self, max_missing=0):
         person = {"patient_id": "p", "age_years": 50.0, "sex": "F", "view": "PA"}
         cohort = pd.DataFrame(COHORT, columns=["image_id", "class_id", "class_name", "split"])
         paths = {name: self.folder / f"{name}.parquet" for name in ("metadata", "labels")}
+        cohort["findings"] = cohort["class_name"]
+        cohort.loc[cohort["image_id"].isin(self.several), "findings"] = "|".join(CLASSES)
         write_table(cohort.assign(**person), paths["metadata"], METADATA)
         table = pd.DataFrame({"image_id": self.listed}).assign(**person)
         write_table(table, paths["labels"], LABELS)
@@ -119,6 +122,15 @@ def test_a_class_without_an_image_in_a_split_is_named(case):
     with pytest.raises(InputError, match="Effusion has none in val") as caught:
         case.run(max_missing=None)
     assert "No Finding" not in str(caught.value)
+
+
+def test_an_image_with_several_findings_does_not_stand_for_its_class(case):
+    case.several = IDS[2:3]  # No Finding has another in training, Effusion has not
+    images, _ = case.run()
+    assert images["findings"].str.contains("|", regex=False).sum() == 1
+    case.several = IDS[2:4]
+    with pytest.raises(InputError, match=r"split: Effusion has none in train\."):
+        case.run()
 
 
 def test_an_image_in_two_archives_is_named_with_both(case):

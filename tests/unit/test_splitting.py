@@ -34,6 +34,7 @@ def cohort(rows) -> pd.DataFrame:
             "patient_id": patients,
             "class_id": np.array(classes, dtype="int64"),
             "class_name": [NAMES[number] for number in classes],
+            "findings": [NAMES[number] for number in classes],
             "age_years": 50.0,
             "sex": "F",
             "view": "PA",
@@ -234,8 +235,30 @@ def test_a_cohort_whose_classes_are_not_those_of_the_labels_is_refused(split_on_
     write_table(images, folder / "cohort.parquet", COHORT)
     split_patients(folder / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
     message = check(folder, splits)
-    expected = {"class_id": "more than one class_name", "class_name": "another class in the labels"}
+    expected = {"class_id": "more than one class_name", "class_name": "another class or other find"}
     assert expected[column] in message
+
+
+def test_an_image_of_several_findings_must_have_them_all_in_the_labels(split_on_disk):
+    folder, splits = split_on_disk
+    images, labels = (
+        read_table(folder / f"{name}.parquet", schema)
+        for name, schema in (("cohort", COHORT), ("labels", LABELS))
+    )
+    image = images["image_id"][0]
+    images.loc[0, "findings"] = "|".join(
+        name for name in NAMES if name in (images["class_name"][0], "Effusion", "Pneumonia")
+    )
+    write_table(images, folder / "cohort.parquet", COHORT)
+    assert f"other findings in the labels: {image}" in check(folder, splits)
+    columns = [column_name(name) for name in images["findings"][0].split("|")]
+    labels.loc[labels["image_id"] == image, columns] = True
+    more = labels.copy()
+    more.loc[more["image_id"] == image, "no_finding"] ^= True
+    write_table(more, folder / "labels.parquet", LABELS)
+    assert f"other findings in the labels: {image}" in check(folder, splits)
+    write_table(labels, folder / "labels.parquet", LABELS)
+    assert check(folder, splits)["patients_shared_between_splits"] == 0
 
 
 def lines_of(path):

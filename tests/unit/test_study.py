@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests.several import with_several
 from tests.unit.test_arms import CLASSES, drawn_images, real_images
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import IMAGES, PREDICTIONS, SAMPLES, SUMMARY
@@ -211,11 +212,11 @@ SETTINGS = {
 }
 
 
-def trained(folder, arm, synthetic, seed=0, settings=SETTINGS):
+def trained(folder, arm, synthetic, seed=0, settings=SETTINGS, several=False):
     """Predictions of an arm whose classes differ in brightness."""
     rng = np.random.default_rng(0)
     images, samples = real_images((12, 8, 6), held_out=6), drawn_images()
-    write_table(images, folder / "images.parquet", IMAGES)
+    write_table(with_several(images) if several else images, folder / "images.parquet", IMAGES)
     write_table(samples, folder / "samples.parquet", SAMPLES)
 
     def films(class_ids):
@@ -252,6 +253,13 @@ def test_an_arm_predicts_every_real_test_image_and_nothing_else(tmp_path):
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
         assert (probabilities.argmax(axis=1) == found["class_id"]).mean() > 0.6
         assert set(found["arm"]) == {arm}
+
+
+def test_images_of_several_findings_are_neither_trained_on_nor_predicted(tmp_path):
+    for arm, synthetic in (("real", 0), ("real+1", 1)):
+        alone = trained(tmp_path, arm, synthetic)
+        among = trained(tmp_path, arm, synthetic, several=True)
+        pd.testing.assert_frame_equal(alone, among)
 
 
 def test_the_same_seed_trains_the_same_and_synthetic_images_make_a_difference(tmp_path):

@@ -38,10 +38,17 @@ def test_every_artefact_of_the_map_is_there(phantom_run):
         "split_report.json", "splits/train.csv", "splits/val.csv", "splits/test.csv",
         "tensors/16/images.parquet", "tensors/16/images_001.npy", "tensors/16/images_002.parquet",
         "models/small/unet/config.json", "models/small/unet/diffusion_pytorch_model.safetensors",
+        "models/small/model.json", "models/small/average.parquet", "models/small/progress.png",
+        "models/small/ema/short.safetensors", "models/small/ema/long.safetensors",
+        "models/small/ema/early.safetensors",
         "models/small/training_log.parquet", "models/small/loss_curve.png",
         "models/small/forward_strip.png", "samples/small/dpm4/samples.parquet",
         "samples/small/dpm4/denoising_strip.png", "evaluate/small/dpm4/metrics.parquet",
         "study/augmentation/summary.parquet", "study/augmentation/forest.png",
+        "evaluate/comparison.parquet", "evaluate/comparison.png",
+        "export/small/README.md", "export/small/model_index.json", "export/small/pipeline.py",
+        "export/small/unet/diffusion_pytorch_model.safetensors",
+        "export/small/scheduler/scheduler_config.json", "export/small/samples.png",
     ]  # fmt: skip
     expected += [f"samples/small/dpm4/{name}/{name}_001.npy" for name in CLASSES]
     assert [name for name in expected if not (data / name).is_file()] == []
@@ -100,6 +107,9 @@ def test_each_target_plans_only_its_stages(snakemake, phantom_config, tmp_path):
     assert "train_arm" not in plan("evaluate")
     assert "train_arm" in plan("study")
     assert "render_report" in plan("report")
+    assert "compare_models" in plan("comparison")
+    assert "train_arm" not in plan("comparison")
+    assert "export_model" in plan("export")
 
 
 CHANGES = {
@@ -154,13 +164,14 @@ def test_a_comment_reruns_nothing_and_a_changed_line_what_can_reach_it(
     text = module.read_text()
     module.write_text(text + "\n\n# A remark.\n")
     assert plan() == set()
-    guidance = "weight * (conditional - unconditional)"
+    guidance = "weight * (good - bad)"
     assert guidance in text
     module.write_text(text.replace(guidance, f"2 * {guidance}"))
     changed = plan()
     assert {"draw_samples", "plot_denoising"} <= changed
     assert not changed & {
         "train_diffusion",
+        "choose_average",
         "resize_archive",
         "split_patients",
         "train_domain_classifier",
@@ -195,7 +206,7 @@ def test_a_configuration_error_comes_before_any_job_without_traceback(
     assert not (tmp_path / "results").exists()
 
 
-PRESETS = ["nih-256", "nih-128", "nih-256-baseline", "nih-local", "baseline"]
+PRESETS = ["nih-256", "nih-128", "nih-256-baseline", "nih-local", "baseline", "schedules"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -209,18 +220,21 @@ def test_every_preset_plans_the_whole_chain(snakemake, root, tmp_path, preset):
             archive = tmp_path / f"data/nih/images_{number:03d}.tar.gz"
             archive.parent.mkdir(parents=True, exist_ok=True)
             archive.touch()
-    done = snakemake(tmp_path, *arguments)
+    done = snakemake(tmp_path, "all", "comparison", "export", *arguments)
     planned = rules_to_run(done.stdout + done.stderr)
     assert planned >= {
         "split_patients",
         "train_diffusion",
+        "choose_average",
         "draw_samples",
-        "train_arm",
+        "compare_models",
+        "export_model",
         "render_report",
     }
+    assert ("train_arm" in planned) == (preset != "schedules")
     assert ("download_archive" in planned) == (preset.startswith("nih") and not local)
     assert ("verify_archive" in planned) == local
-    assert ("draw_phantom" in planned) == (preset == "baseline")
+    assert ("draw_phantom" in planned) == (preset in ("baseline", "schedules"))
 
 
 def test_no_preset_is_left_out(root):

@@ -12,6 +12,7 @@ from workflow_scripts.classifier.weights import save
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import REMAKE
+from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.runtime import log, step
 from workflow_scripts.common.schemas import CLASSIFIER_LOG, IMAGES
 from workflow_scripts.common.store import ImageStore
@@ -27,13 +28,13 @@ def train_domain_classifier(
     weights: Path,
     training_log: Path,
 ) -> None:
-    """Train on the rows of the image table whose split is `train`, and on no other.
+    """Train on the images of the split `train` that show one finding alone, and on no other.
 
     The weights' metadata records how many images of how many patients those were, and a SHA-256
     of their ids.
     """
     table = read_table(images, IMAGES)
-    positions = np.flatnonzero(table["split"] == "train")
+    positions = np.flatnonzero((table["split"] == "train") & single_finding(table))
     seen = table.iloc[positions]
     others = set(table.loc[table["split"] != "train", "patient_id"])
     if not others.isdisjoint(seen["patient_id"]):

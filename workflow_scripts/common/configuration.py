@@ -65,18 +65,45 @@ def resolved(part: Mapping) -> dict:
     return resolved(target) | {name: value for name, value in part.items() if name != "$ref"}
 
 
+def branches(part: Mapping) -> Iterator[tuple[str, str, dict]]:
+    """Yield each choice that brings keys of its own: (process, edm, {p_mean: …, p_std: …})."""
+    for branch in part.get("allOf", []):
+        ((key, choice),) = branch["if"]["properties"].items()
+        yield key, choice["const"], branch["then"]["properties"]
+
+
+def fitted(part: Mapping, value: Mapping) -> dict:
+    """Return a part of the schema with the keys that the choices of `value` bring.
+
+    Where a choice is none of those allowed, nobody knows which keys were meant: it brings all.
+    """
+    part = resolved(part)
+    known = dict(part.get("properties", {}))
+    for key, choice, brought in branches(part):
+        chosen = value.get(key, known[key].get("default"))
+        if chosen == choice or chosen not in known[key]["enum"]:
+            known |= brought
+    return part | {"properties": known}
+
+
 def completed(value: Any, part: Mapping) -> Any:
-    """Return a copy of `value` with the defaults of its schema and with numbers in its types."""
+    """Return a copy of `value` with the defaults of its schema, numbers in their types, and lists
+    that stand for sets in the schema's order."""
     part = resolved(part)
     if isinstance(value, Mapping):
-        known, other = part.get("properties", {}), part.get("additionalProperties") or {}
+        known, other = fitted(part, value)["properties"], part.get("additionalProperties") or {}
+        known = {name: resolved(sub) for name, sub in known.items()}
         defaults = {name: sub["default"] for name, sub in known.items() if "default" in sub}
         return {
             name: completed(item, known.get(name, other))
             for name, item in (defaults | dict(value)).items()
         }
     if isinstance(value, list | tuple):
-        return [completed(item, part.get("items", {})) for item in value]
+        of = part.get("items", {})
+        items, choices = [completed(item, of) for item in value], of.get("enum", [])
+        if part.get("uniqueItems") and all(item in choices for item in items):
+            items.sort(key=choices.index)
+        return items
     kinds = types(part)
     if "string" not in kinds and isinstance(value, str) and {"integer", "number"} & set(kinds):
         value = number_from(value)
@@ -121,11 +148,12 @@ def explained(error: ValidationError) -> Iterator[tuple[Key, str]]:
     """Yield the key and the message of one error, or of each of its keys."""
     key, value, part = tuple(error.absolute_path), error.instance, error.schema
     match error.validator:
-        case "additionalProperties":
-            known = list(part.get("properties", {}))
+        case "additionalProperties" | "unevaluatedProperties":
+            known = fitted(part, value)["properties"]
             for name in value:
                 if name not in known:
-                    yield (*key, name), f"{dotted(*key, name)}: unknown key{hint(key, name, known)}"
+                    message = f"unknown key{hint(key, name, value, part)}"
+                    yield (*key, name), f"{dotted(*key, name)}: {message}"
         case "required":
             for name in error.validator_value:
                 if name not in value:
@@ -157,8 +185,16 @@ def dotted(*key: str | int) -> str:
     return text.removeprefix(".") or "the configuration"
 
 
-def hint(key: Key, name: Any, known: list[str]) -> str:
-    """Say which known key an unknown one may have meant."""
+def hint(key: Key, name: Any, value: Mapping, part: Mapping) -> str:
+    """Say which known key an unknown one of `value` may have meant, or where it belongs."""
+    owners = {choice: by for by, choice, brought in branches(part) if name in brought}
+    if owners:
+        first, by = next(iter(owners.items()))
+        return (
+            f" for {by} {value[by]}; it belongs to {by} {' or '.join(owners)}: remove it, or set "
+            f"{by} to {first}"
+        )
+    known = list(fitted(part, value)["properties"])
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {dotted(*key, near[0])}?"
@@ -174,13 +210,14 @@ def key_paths() -> list[Key]:
 
     def walk(part: Mapping, key: Key) -> Iterator[Key]:
         part = resolved(part)
-        for name, sub in part.get("properties", {}).items():
-            yield (*key, name)
-            yield from walk(sub, (*key, name))
+        for known in [part.get("properties", {}), *(brought for *_, brought in branches(part))]:
+            for name, sub in known.items():
+                yield (*key, name)
+                yield from walk(sub, (*key, name))
         if isinstance(part.get("additionalProperties"), Mapping):
             yield from walk(part["additionalProperties"], (*key, "<name>"))
 
-    return list(walk(schema(), ()))
+    return list(dict.fromkeys(walk(schema(), ())))
 
 
 def allowed(part: Mapping) -> str:
@@ -200,12 +237,11 @@ def allowed(part: Mapping) -> str:
     text = words[first]
     if "pattern" in part:
         text = part["description"]
-    if "items" in part:
-        text += f" of {allowed(resolved(part['items']))} each"
-    least = part.get("minItems") or part.get("minProperties")
+    least, most = part.get("minItems") or part.get("minProperties"), part.get("maxItems")
     limits = [
-        f"{least} or more" if least else None,
-        f"{part['maxItems']} at most" if "maxItems" in part else None,
+        f"exactly {least}" if least and least == most else None,
+        f"{least} or more" if least and least != most else None,
+        f"{most} at most" if most and least != most else None,
         "not empty" if "minLength" in part else None,
         f"at least {part['minimum']}" if "minimum" in part else None,
         f"above {part['exclusiveMinimum']}" if "exclusiveMinimum" in part else None,
@@ -214,6 +250,8 @@ def allowed(part: Mapping) -> str:
         f"a multiple of {part['multipleOf']}" if "multipleOf" in part else None,
     ]
     text = ", ".join([text, *filter(None, limits)])
+    if "items" in part:
+        text += f", each {allowed(resolved(part['items']))}"
     return text + "".join(f" or {words[kind]}" for kind in rest)
 
 

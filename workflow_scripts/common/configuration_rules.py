@@ -7,10 +7,12 @@ from typing import Any
 
 import yaml
 
-from workflow_scripts.common.findings import column_name, vocabulary
+from workflow_scripts.common.findings import NO_FINDING, column_name, vocabulary
 
 # Whether the schema finds nothing wrong at a key.
 Sound = Callable[..., bool]
+# What `autoguidance` calls the average of a model's own weights from early in its training.
+EARLY = "early"
 
 
 def data_set_rules(config: dict, sound: Sound) -> Iterator[str]:
@@ -84,14 +86,16 @@ def split_rules(config: dict, sound: Sound) -> Iterator[str]:
 
 
 def model_rules(config: dict, sound: Sound) -> Iterator[str]:
-    """A model must fit the images, its own levels, and the mathematics of its schedule."""
-    for name in mapping(config["models"]):
-        if not sound("models", name):
-            continue
-        model, where = config["models"][name], f"models.{name}"
-        network, diffusion, training = model["network"], model["diffusion"], model["training"]
+    """A model must fit the images, its own levels, its GPUs and what the chain asks of it."""
+    for name, where, model in entries(config, sound, "models"):
+        network, training, gpus = model["network"], model["training"], model["gpus"]
         levels = len(network["channels"])
         factor = network["patch_size"] * 2 ** (levels - 1)
+        if name == EARLY:
+            yield (
+                f"{where}: the name is taken: autoguidance {EARLY} is each model's own average "
+                "from early in its training; give the model another name"
+            )
         if sound("tensors", "size") and config["tensors"]["size"] % factor:
             yield (
                 f"tensors.size: {config['tensors']['size']} is not divisible by {factor}, which is "
@@ -104,46 +108,183 @@ def model_rules(config: dict, sound: Sound) -> Iterator[str]:
                     f"{where}.network.attention_levels: {level} is no index into the {levels} "
                     f"channels; give 0 to {levels - 1}"
                 )
-        if diffusion["zero_terminal_snr"] and diffusion["prediction"] == "epsilon":
+        if "finding" not in model["conditions"]:
             yield (
-                f"{where}.diffusion: zero_terminal_snr with prediction epsilon is undefined: the "
-                "last step holds nothing but noise, so x0 cannot be computed from the predicted "
-                "noise; set prediction to v or sample, or zero_terminal_snr to false"
+                f"{where}.conditions: finding is missing; images are drawn class by class, so a "
+                "model must be told the class: add finding"
             )
         if training["warmup_steps"] >= training["steps"]:
             yield (
                 f"{where}.training.warmup_steps: {training['warmup_steps']} leaves nothing of the "
                 f"{training['steps']} steps for the decay; give less"
             )
+        if training["batch_size"] % gpus:
+            yield (
+                f"{where}.training.batch_size: {training['batch_size']} images cannot be dealt "
+                f"evenly to {gpus} GPUs; give a multiple of {gpus}, or other gpus"
+            )
+        short, long = training["ema"]
+        if short >= long:
+            yield (
+                f"{where}.training.ema: {shown(training['ema'])} is not in order; give two "
+                "different widths, the shorter average first"
+            )
+
+
+def column_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """What a model is told of an image must stand in the label table."""
+    if not sound("dataset") or config["dataset"]["kind"] not in ("folder", "dicom"):
+        return
+    columns = config["dataset"]["folder"]["columns"]
+    for _, where, model in entries(config, sound, "models"):
+        for attribute in model["conditions"]:
+            if attribute != "finding" and columns[attribute] is None:
+                yield (
+                    f"dataset.folder.columns.{attribute}: missing; {where}.conditions names "
+                    f"{attribute}: name the column that holds it, or remove it from the conditions"
+                )
+
+
+def process_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """Objective and schedule must be defined together."""
+    for _, where, model in entries(config, sound, "models"):
+        diffusion, where = model["diffusion"], f"{where}.diffusion"
+        if diffusion["loss"] != "l2" and diffusion.get("weighting") == "min_snr":
+            yield (
+                f"{where}.weighting: min_snr is derived for squared errors and means nothing for "
+                f"loss {diffusion['loss']}; set weighting to none, or loss to l2"
+            )
+        if diffusion["process"] != "ddpm":
+            continue
+        if diffusion["zero_terminal_snr"] and diffusion["prediction"] == "epsilon":
+            yield (
+                f"{where}: zero_terminal_snr with prediction epsilon is undefined: the last step "
+                "holds nothing but noise, so x0 cannot be computed from the predicted noise; set "
+                "prediction to v or sample, or zero_terminal_snr to false"
+            )
+        betas, timesteps = diffusion["betas"], diffusion["timesteps"]
+        if diffusion["schedule"] != "betas":
+            if betas is not None:
+                yield (
+                    f"{where}.betas: schedule {diffusion['schedule']} computes its own; remove "
+                    "betas, or set schedule to betas"
+                )
+        elif betas is None:
+            yield f"{where}.betas: missing; schedule betas reads {timesteps} numbers from it"
+        elif len(betas) != timesteps:
+            yield (
+                f"{where}.betas: {len(betas)} numbers for {timesteps} timesteps; give one for each"
+            )
 
 
 def sampler_rules(config: dict, sound: Sound) -> Iterator[str]:
-    """A sampler must fit every model, since each is applied to each."""
-    for name in mapping(config["samplers"]):
-        if not sound("samplers", name):
-            continue
-        sampler, where = config["samplers"][name], f"samplers.{name}"
+    """A sampler's keys must fit each other."""
+    for _, where, sampler in entries(config, sound, "samplers"):
         if sampler["shards"] > sampler["per_class"]:
             yield (
                 f"{where}.shards: {sampler['shards']} jobs for {sampler['per_class']} images per "
                 "class leave some with nothing to do; give at most as many"
             )
-        for of in mapping(config["models"]):
-            if not sound("models", of):
-                continue
-            model = config["models"][of]
-            if sampler["steps"] > model["diffusion"]["timesteps"]:
-                yield (
-                    f"{where}.steps: {sampler['steps']} steps visit some of the "
-                    f"{model['diffusion']['timesteps']} timesteps of models.{of} twice; give at "
-                    f"most {model['diffusion']['timesteps']}"
-                )
-            if sampler["guidance"] != 1 and model["training"]["label_dropout"] == 0:
+        least, most = sampler["sigma_min"], sampler["sigma_max"]
+        if None not in (least, most) and least >= most:
+            yield (
+                f"{where}.sigma_min: {least:g} is not below sigma_max {most:g}; a sampler goes from "
+                "much noise to little"
+            )
+        interval = sampler["guidance_interval"]
+        if interval is not None and interval[0] >= interval[1]:
+            yield f"{where}.guidance_interval: {shown(interval)} is empty; give [low, high]"
+        if sampler["guidance"] == 1:
+            for key in ("guidance_interval", "guided", "autoguidance"):
+                if sampler[key] is not None:
+                    yield (
+                        f"{where}.{key}: {shown(sampler[key])} has no effect, since guidance 1 is "
+                        f"the conditional model alone; set another guidance, or {key} to null"
+                    )
+        if sampler["autoguidance"] is not None and sampler["guided"] is not None:
+            yield (
+                f"{where}.guided: autoguidance hides no conditions; remove guided, or autoguidance"
+            )
+        names = [str(name) for name in mapping(config["models"])]
+        if sampler["autoguidance"] not in (None, EARLY, *names):
+            yield (
+                f"{where}.autoguidance: {shown(sampler['autoguidance'])} is not among the models "
+                f"({', '.join(names) or 'none'}); name one of them, or write {EARLY}"
+            )
+        elif [sampler["autoguidance"]] == names:
+            yield (
+                f"{where}.autoguidance: {names[0]} is the only model, and leading a model away "
+                f"from itself leads nowhere; name another model, or write {EARLY}"
+            )
+        yield from findings_problems(config, sound, where, sampler["condition"])
+
+
+def findings_problems(config: dict, sound: Sound, where: str, condition: dict) -> Iterator[str]:
+    """Further findings can be asked for where images with several were learned."""
+    if "findings" not in condition or not sound("cohort"):
+        return
+    where, cohort = f"{where}.condition.findings", config["cohort"]
+    if cohort["labels"] == "single":
+        yield (
+            f"{where}: cohort.labels is single, so that no model saw an image with two findings; "
+            "set cohort.labels to multi, or remove findings"
+        )
+    known = [name for name in cohort["classes"] if column_name(name) != NO_FINDING]
+    for finding in condition["findings"]:
+        if finding not in known:
+            yield (
+                f"{where}: {shown(finding)} is no finding of cohort.classes that can stand beside "
+                f"another ({', '.join(known)})"
+            )
+
+
+def pair_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """A sampler must fit every model, since each is applied to each."""
+    conditions = {name: model["conditions"] for name, _, model in entries(config, sound, "models")}
+    for _, where, sampler in entries(config, sound, "samplers"):
+        for _, of, model in entries(config, sound, "models"):
+            yield from spacing_problems(where, sampler, of, model["diffusion"])
+            guide = sampler["autoguidance"]
+            if (
+                guide is None
+                and sampler["guidance"] != 1
+                and not model["training"]["label_dropout"]
+            ):
                 yield (
                     f"{where}.guidance: {sampler['guidance']:g} needs the unconditional model, "
-                    f"which models.{of} never learns with label_dropout 0; set guidance to 1, or "
+                    f"which {of} never learns with label_dropout 0; set guidance to 1, or "
                     "label_dropout to 0.1"
                 )
+            known = conditions.get(guide, model["conditions"])
+            if known != model["conditions"]:
+                yield (
+                    f"{where}.autoguidance: {of} and models.{guide} must be told the same of an "
+                    f"image; their conditions are {', '.join(model['conditions'])} and "
+                    f"{', '.join(known)}: set them alike"
+                )
+            asked = {"guided": sampler["guided"] or [], "condition": sampler["condition"]}
+            for key, attributes in asked.items():
+                for attribute in attributes:
+                    if attribute not in ["findings", *model["conditions"]]:
+                        yield (
+                            f"{where}.{key}: {of} knows no {attribute}; add {attribute} to "
+                            f"{of}.conditions, or remove it here"
+                        )
+
+
+def spacing_problems(where: str, sampler: dict, of: str, diffusion: dict) -> Iterator[str]:
+    """Trailing steps are time steps: there must be some, and enough."""
+    steps, spacing, process = sampler["steps"], sampler["spacing"], diffusion["process"]
+    if process == "edm" and spacing == "trailing":
+        yield (
+            f"{where}.spacing: trailing counts time steps, and {of} has none (process edm); give "
+            "auto, karras or log_snr"
+        )
+    if process == "ddpm" and spacing in ("auto", "trailing") and steps > diffusion["timesteps"]:
+        yield (
+            f"{where}.steps: {steps} steps visit some of the {diffusion['timesteps']} timesteps of "
+            f"{of} twice; give at most {diffusion['timesteps']}, or spacing karras or log_snr"
+        )
 
 
 def weights_rules(config: dict, sound: Sound) -> Iterator[str]:
@@ -165,10 +306,7 @@ def weights_rules(config: dict, sound: Sound) -> Iterator[str]:
 
 def study_rules(config: dict, sound: Sound) -> Iterator[str]:
     """A study must name what exists, and compare with real images alone."""
-    for name in mapping(config["studies"]):
-        if not sound("studies", name):
-            continue
-        study, where = config["studies"][name], f"studies.{name}"
+    for _, where, study in entries(config, sound, "studies"):
         for key in ("model", "sampler"):
             known = list(mapping(config[f"{key}s"]))
             if study[key] not in known:
@@ -193,6 +331,13 @@ def study_rules(config: dict, sound: Sound) -> Iterator[str]:
             )
 
 
+def entries(config: dict, sound: Sound, section: str) -> Iterator[tuple[str, str, dict]]:
+    """Yield name, key and settings of each entry of a section that the schema finds sound."""
+    for name, settings in mapping(config[section]).items():
+        if sound(section, name):
+            yield name, f"{section}.{name}", settings
+
+
 def shown(value: Any) -> str:
     """Return a value as YAML writes it, cut short."""
     text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True)
@@ -212,7 +357,10 @@ RULES = (
     class_rules,
     split_rules,
     model_rules,
+    column_rules,
+    process_rules,
     sampler_rules,
+    pair_rules,
     weights_rules,
     study_rules,
 )

@@ -1,21 +1,23 @@
-"""The device a job computes on.
+"""The devices a job computes on.
 
 On one machine Snakemake only counts GPUs: two jobs with `gpu=1` would both land on device 0. A
-job therefore leases its device through a lock file, which the kernel frees when the process ends,
+job therefore leases its devices through lock files, which the kernel frees when the process ends,
 however it ends. Locks are named by the hardware: under SLURM, which shows each job its own devices
 alone, every job calls its own device 0, and the lease succeeds at once.
 """
 
 import getpass
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
+from torch.utils._triton import has_triton
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.runtime import log
@@ -23,38 +25,62 @@ from workflow_scripts.common.runtime import log
 
 @contextmanager
 def leased_device(wanted: str) -> Iterator[torch.device]:
-    """Yield the device to compute on, held for this process alone while the block runs.
+    """Yield the one device to compute on, as `leased_devices` does."""
+    with leased_devices(wanted) as (device,):
+        yield device
+
+
+@contextmanager
+def leased_devices(wanted: str, count: int = 1) -> Iterator[list[torch.device]]:
+    """Yield `count` devices to compute on, held for this process alone while the block runs.
 
     Parameters
     ----------
-    wanted : "auto" (a GPU where there is one, else the CPU), "cuda" or "cpu"
+    wanted : "auto" (GPUs where there are any, else the CPU), "cuda" or "cpu"
+    count : how many; on the CPU, which all share, the same device so many times
 
     Raises
     ------
     InputError
-        If the configuration asks for CUDA and no device is visible, or the folder of the locks is
-        somebody else's.
+        If the configuration asks for CUDA and no device is visible, or for more devices than are,
+        or if the folder of the locks is somebody else's.
     """
-    count = torch.cuda.device_count() if wanted != "cpu" else 0
-    if wanted == "cuda" and not count:
+    visible = torch.cuda.device_count() if wanted != "cpu" else 0
+    if wanted == "cuda" and not visible:
         raise InputError(
             "the configuration says `device: cuda`, but PyTorch sees no CUDA device here. Check the "
             "driver and CUDA_VISIBLE_DEVICES, or set `device: auto` to use the CPU."
         )
-    if not count:
+    if not visible:
         log.info("computing on the CPU (%d threads)", torch.get_num_threads())
-        yield torch.device("cpu")
+        yield [torch.device("cpu")] * count
         return
-    lock, index = lease(count)
-    with lock:
-        device = torch.device("cuda", index)
-        torch.cuda.set_device(device)
-        log.info("computing on %s (%s)", device, torch.cuda.get_device_name(device))
-        yield device
+    if count > visible:
+        raise InputError(
+            f"the configuration asks for {count} GPUs at once, but PyTorch sees {visible} here. "
+            "Lower `gpus` of the model, or check CUDA_VISIBLE_DEVICES and what the job was given."
+        )
+    with lease(visible, count) as indices:
+        devices = [torch.device("cuda", index) for index in indices]
+        torch.cuda.set_device(devices[0])
+        names = [f"{device} ({torch.cuda.get_device_name(device)})" for device in devices]
+        log.info("computing on %s", ", ".join(names))
+        yield devices
 
 
-def lease(count: int, pause: float = 1.0) -> tuple[FileLock, int]:
-    """Wait for one of `count` visible devices and return its held lock and its index."""
+def can_compile(device: torch.device) -> bool:
+    """Whether `torch.compile` has what it needs: a GPU that Triton knows, and a C compiler."""
+    compiler = os.environ.get("CC") or shutil.which("clang") or shutil.which("gcc")
+    return device.type == "cuda" and has_triton() and compiler is not None
+
+
+@contextmanager
+def lease(visible: int, count: int = 1, pause: float = 1.0) -> Iterator[list[int]]:
+    """Wait until `count` of the visible devices are free, and yield their indices while held.
+
+    All are taken at once or none is: two jobs that each held one and waited for the other's would
+    wait for ever.
+    """
     folder = Path(tempfile.gettempdir()) / f"synthorax-gpus-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.lstat().st_uid != os.getuid():
@@ -62,20 +88,35 @@ def lease(count: int, pause: float = 1.0) -> tuple[FileLock, int]:
             f"{folder}, where GPUs are leased, belongs to another user; have it removed, or set "
             "TMPDIR to a folder of your own."
         )
-    names = physical_names(count)
+    paths = [folder / f"{name}.lock" for name in physical_names(visible)]
     waited = False
-    while True:
-        for index, name in enumerate(names):
-            lock = FileLock(folder / f"{name}.lock")
-            try:
-                lock.acquire(timeout=0)
-                return lock, index
-            except Timeout:
-                continue
+    while not (held := take(paths, count, folder / "choosing.lock")):
         if not waited:
-            log.info("all %d visible GPUs are leased by other jobs: waiting", count)
+            log.info("fewer than %d of the %d visible GPUs are free: waiting", count, visible)
             waited = True
         time.sleep(pause)
+    try:
+        yield list(held)
+    finally:
+        for lock in held.values():
+            lock.release()
+
+
+def take(paths: list[Path], count: int, gate: Path) -> dict[int, FileLock]:
+    """Acquire the first `count` locks that are free and return them by index; if fewer are, none."""
+    taken = {}
+    # One job chooses at a time: two that took one half each would both go away with nothing.
+    with FileLock(gate):
+        for index, path in enumerate(paths):
+            lock = FileLock(path)
+            with suppress(Timeout):
+                lock.acquire(timeout=0)
+                taken[index] = lock
+            if len(taken) == count:
+                return taken
+        for lock in taken.values():
+            lock.release()
+    return {}
 
 
 def physical_names(count: int) -> list[str]:

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
+
 VOCABULARY = Path(__file__).resolve().parents[2] / "resources" / "findings.tsv"
+NO_FINDING = "no_finding"
 
 
 def column_name(finding: str) -> str:
@@ -19,6 +22,19 @@ def vocabulary() -> dict[str, str]:
     """Return the findings of NIH ChestX-ray14, from the column to the name as people write it."""
     with VOCABULARY.open(encoding="utf-8", newline="") as stream:
         return {row["column"]: row["name"] for row in csv.DictReader(stream, delimiter="\t")}
+
+
+def single_finding(images: pd.DataFrame) -> pd.Series:
+    """Return which images show their class and no other finding: bool, parallel to `images`.
+
+    Whatever judges (the classifier, the measures, the study) knows one class per image. It takes
+    these images alone; a model may be trained on the others as well.
+
+    Parameters
+    ----------
+    images : columns `findings` and `class_name`, of COHORT, METADATA or IMAGES
+    """
+    return images["findings"] == images["class_name"]
 
 
 def titles(columns: Iterable[str], classes: Iterable[str] = ()) -> dict[str, str]:

@@ -14,14 +14,16 @@ from workflow_scripts.common.errors import InputError
 
 T = TypeVar("T")
 log = logging.getLogger("synthorax")
+# What a job is given rather than what its product depends on: resources of the rule, which make no
+# other product when they change, handed to the step with its configuration.
+RESOURCES = ("device", "gpus", "checkpoint_minutes", "checkpoint_steps")
 
 
 @contextmanager
 def step(snakemake: Any) -> Iterator[dict]:
     """Run a step's body: yield its configuration, log to the rule's file and to the terminal.
 
-    The configuration is that of the rule's params; where the rule has the resource `device`, that
-    stands in it too.
+    The configuration is that of the rule's params and those of RESOURCES that the rule has.
 
     An `InputError` or a full disk ends the step with a message; anything else is a defect of
     ours and keeps its traceback.
@@ -37,9 +39,8 @@ def step(snakemake: Any) -> Iterator[dict]:
         handler.setFormatter(logging.Formatter(f"{where}: %(message)s"))
     try:
         config = json.loads(snakemake.params.get("config", "{}"))
-        if device := snakemake.resources.get("device"):
-            config["device"] = device
-        yield config
+        given = {name: snakemake.resources.get(name) for name in RESOURCES}
+        yield config | {name: value for name, value in given.items() if value is not None}
     except InputError as error:
         log.error("%s", error)
         sys.exit(1)

@@ -33,6 +33,7 @@ def table(columns: dict[str, pa.Column], strict: bool = True, **options) -> pa.D
 
 IMAGE = {"image_id": text(unique=True), "patient_id": text()}
 CLASS = {"class_id": whole(), "class_name": text()}
+FINDINGS = {"findings": text()}
 PERSON = {
     "age_years": number(0, 120, nullable=True),
     "sex": one_of("F", "M", nullable=True),
@@ -97,10 +98,10 @@ PHANTOM_TRUTH = table(
 # curate. `labels` has one boolean column per finding beside these.
 LABELS = table(IMAGE | PERSON, strict=False)
 LABEL_ISSUES = table({"image_id": text(), "column": text(), "value": text(), "reason": text()})
-COHORT = table(IMAGE | CLASS | PERSON)
+COHORT = table(IMAGE | CLASS | FINDINGS | PERSON)
 EXCLUSIONS = table(IMAGE | {"reason": text(), "detail": text()})
 SPLIT = table(IMAGE | CLASS)
-METADATA = table(IMAGE | CLASS | PERSON | {"split": one_of(*SPLITS)})
+METADATA = table(IMAGE | CLASS | FINDINGS | PERSON | {"split": one_of(*SPLITS)})
 
 # tensors
 SHARD_INDEX = table(
@@ -116,9 +117,11 @@ SHARD_INDEX = table(
 )
 REJECTS = table({"archive": text(), "member": text(), "image_id": text(), "reason": text()})
 UNMATCHED = table({"image_id": text(unique=True), "found_in": text(), "reason": text()})
-IMAGES = table(IMAGE | CLASS | PERSON | {"split": one_of(*SPLITS), "shard": text(), "row": whole()})
+IMAGES = table(
+    IMAGE | CLASS | FINDINGS | PERSON | {"split": one_of(*SPLITS), "shard": text(), "row": whole()}
+)
 
-# diffusion
+# training. `sigma_rel` is the width of an average's profile as a share of the training.
 TRAINING_LOG = table(
     {
         "step": whole(),
@@ -129,6 +132,11 @@ TRAINING_LOG = table(
         "gradient_norm": number(0),
     }
 )
+AVERAGES = table(
+    {"sigma_rel": number(0, 1), "validation_loss": number(0), "chosen": pa.Column(bool)}
+)
+
+# sampling
 SAMPLES = table(
     {
         "image_id": text(unique=True),
@@ -165,6 +173,34 @@ METRICS = table(
     }
 )
 CONFUSION = table({"asked": text(), "seen": text(), "images": whole()})
+# One row per model and sampler. Beside these, of every feature space `kernel_distance_<extractor>`
+# with its `_low`, `_high` and `_floor`.
+COMPARISON = table(
+    {
+        "model": text(),
+        "sampler": text(),
+        "process": one_of("ddpm", "vp_sde", "edm"),
+        "schedule": text(),
+        "prediction": text(),
+        "training_steps": whole(),
+        "images_seen": whole(),
+        "training_tflop": number(0),
+        "method": text(),
+        "steps": whole(),
+        "guidance": number(0),
+        "evaluations": whole(),
+        "sampling_gflop": number(0),
+        "n": whole(),
+        "class_accuracy": number(0, 1),
+        "class_accuracy_low": number(0, 1),
+        "class_accuracy_high": number(0, 1),
+        "class_accuracy_floor": number(0, 1),
+        "class_accuracy_n": whole(),
+        r"^kernel_distance_[a-z0-9]+(_low|_high|_floor)?$": number(
+            nullable=True, regex=True, required=False
+        ),
+    }
+)
 
 # study. Predictions have one column `p_<class_id>` per class beside these.
 ARMS = table({"arm": text()} | CLASS | {"real": whole(), "synthetic": whole()})

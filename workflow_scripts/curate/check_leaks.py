@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError, few
@@ -115,13 +114,18 @@ def differing(rows: pd.DataFrame, images: pd.DataFrame, people: pd.DataFrame) ->
 
 
 def mislabelled(images: pd.DataFrame, people: pd.DataFrame) -> list[str]:
-    """Say which images of the cohort the labels do not give exactly their one class."""
+    """Say which images of the cohort the labels do not give exactly these findings."""
     table = people.set_index("image_id").select_dtypes(bool)
-    findings = table.reindex(images["image_id"], fill_value=False)
-    column = findings.columns.get_indexer(images["class_name"].map(column_name))
-    stated = findings.to_numpy()[np.arange(len(images)), column] & (column >= 0)
-    wrong = sorted(images.loc[~stated | (findings.sum(axis=1) != 1).to_numpy(), "image_id"])
-    lines = [f"{len(wrong)} images have another class in the labels: {few(wrong)}"] if wrong else []
+    columns = table.columns.to_numpy()
+    flags = table.reindex(images["image_id"], fill_value=False).to_numpy()
+    wrong = sorted(
+        image.image_id
+        for image, row in zip(images.itertuples(), flags, strict=True)
+        if image.class_name not in (named := image.findings.split("|"))
+        or {*columns[row]} != {*map(column_name, named)}
+    )
+    what = "have another class or other findings in the labels"
+    lines = [f"{len(wrong)} images {what}: {few(wrong)}"] if wrong else []
     names = images[["class_id", "class_name"]].drop_duplicates()
     for one, other in (("class_id", "class_name"), ("class_name", "class_id")):
         mixed = names[names[one].duplicated()][one].unique()

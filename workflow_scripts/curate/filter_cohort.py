@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.findings import column_name, titles
+from workflow_scripts.common.findings import NO_FINDING, column_name, titles
 from workflow_scripts.common.runtime import log, step
 from workflow_scripts.common.schemas import COHORT, EXCLUSIONS, LABELS
 from workflow_scripts.common.tables import read_table, write_table
@@ -14,19 +14,26 @@ from workflow_scripts.common.tables import read_table, write_table
 NONE = "no finding stated"
 SEVERAL = "several findings"
 OTHER = "finding not among the classes"
+CONTRADICTION = "No Finding beside another finding"
 
 
-def filter_cohort(labels: Path, cohort: Path, exclusions: Path, classes: list[str]) -> None:
-    """Write the images that carry exactly one finding, one of `classes`, and all the others.
+def filter_cohort(
+    labels: Path, cohort: Path, exclusions: Path, classes: list[str], several: bool = False
+) -> None:
+    """Write the images whose findings are known and all of `classes`, and all the others.
 
     `cohort` (COHORT) and `exclusions` (EXCLUSIONS) hold every image of `labels` once between them.
+
+    Parameters
+    ----------
+    several : whether an image may carry more findings than one
 
     Raises
     ------
     InputError
-        If a class has no image.
+        If a class has no image of its own, without another finding.
     """
-    kept, dropped = divided(read_table(labels, LABELS), classes)
+    kept, dropped = divided(read_table(labels, LABELS), classes, several)
     write_table(kept, cohort, COHORT)
     write_table(dropped, exclusions, EXCLUSIONS)
     log.info("%d images of %d patients", len(kept), kept["patient_id"].nunique())
@@ -34,33 +41,49 @@ def filter_cohort(labels: Path, cohort: Path, exclusions: Path, classes: list[st
         log.info("%d excluded: %s", count, reason)
 
 
-def divided(labels: pd.DataFrame, classes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return cohort and exclusions, each in the order of `labels`."""
-    names = titles(labels.select_dtypes("bool").columns, classes)
-    flags = labels[list(names)].to_numpy(dtype=bool)
-    title = np.array(list(names.values()), dtype=object)
-    class_of = {column_name(name): number for number, name in enumerate(classes)}
-    class_of_column = np.array([class_of.get(column, -1) for column in names])
+def divided(
+    labels: pd.DataFrame, classes: list[str], several: bool = False
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return cohort and exclusions, each in the order of `labels`.
+
+    The class of an image with several findings is the one that fewest images of the cohort carry,
+    so that what is balanced by class does most for the rare ones; of two equal ones the first.
+    """
+    stated = labels.select_dtypes("bool")
+    flags = stated.to_numpy()
+    title = np.array(list(titles(stated.columns, classes).values()), dtype=object)
+    healthy, *shown = (
+        stated.get(name, pd.Series(False, stated.index)).to_numpy()
+        for name in (NO_FINDING, *map(column_name, classes))
+    )
+    shown = np.stack(shown, axis=1)
 
     count = flags.sum(axis=1)
     single = count == 1
-    first = flags.argmax(axis=1)
-    class_id = np.where(single, class_of_column[first], -1)
-    inside = class_id >= 0
-    absent = [name for number, name in enumerate(classes) if not (class_id == number).any()]
+    contradictory = healthy & (count > 1)
+    inside = (shown.sum(axis=1) == count) & (count > 0) & (single | several) & ~contradictory
+    absent = [name for name, own in zip(classes, shown[single].T, strict=True) if not own.any()]
     if absent:
-        found = pd.Series(title[first[single]]).value_counts(sort=False).sort_index()
+        found = pd.Series(title[flags[single].argmax(axis=1)]).value_counts(sort=False).sort_index()
         listed = ", ".join(f"{name} ({number})" for name, number in found.items())
         raise InputError(
             f"no image carries exactly one finding that is {' or '.join(absent)}. The images with "
             f"exactly one finding have {listed or 'none at all'}. Change cohort.classes, or check "
             "the spelling in the label table (dataset.folder.aliases)."
         )
+    carried, name = shown[inside], np.array(classes, dtype=object)
+    rarity = np.argsort(np.argsort(carried.sum(axis=0), kind="stable"))
+    class_id = np.where(carried, rarity, len(classes)).argmin(axis=1)
     kept = labels.loc[inside, ["image_id", "patient_id", "age_years", "sex", "view"]].assign(
-        class_id=class_id[inside].astype("int64"),
-        class_name=np.array(classes, dtype=object)[class_id[inside]],
+        class_id=class_id,
+        class_name=name[class_id],
+        findings=["|".join(name[row]) for row in carried],
     )
-    reason = np.select([count == 0, count > 1], [NONE, SEVERAL], OTHER)
+    reason = np.select(
+        [count == 0, contradictory & several, (count > 1) & (not several)],
+        [NONE, CONTRADICTION, SEVERAL],
+        OTHER,
+    )
     dropped = labels.loc[~inside, ["image_id", "patient_id"]].assign(
         reason=reason[~inside],
         detail=np.array(["|".join(title[row]) for row in flags[~inside]], dtype=str),
@@ -75,4 +98,5 @@ if __name__ == "__main__":
             Path(snakemake.output.cohort),
             Path(snakemake.output.exclusions),
             config["classes"],
+            several=config["labels"] == "multi",
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError, few
-from workflow_scripts.common.findings import column_name, titles, vocabulary
+from workflow_scripts.common.findings import NO_FINDING, column_name, titles, vocabulary
 from workflow_scripts.common.runtime import log, step
 from workflow_scripts.common.schemas import LABEL_ISSUES, LABELS, METADATA
 from workflow_scripts.common.tables import write_table
@@ -18,7 +18,6 @@ from workflow_scripts.curate.label_table import NIH_COLUMNS, read_label_table
 SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 # DICOM's View Position (0018,5101), and the plain word.
 VIEWS = frozenset(["AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LATERAL"])
-NO_FINDING = "no_finding"
 # Columns that no finding may be called.
 RESERVED = {*METADATA.columns, "follow_up"}
 
@@ -149,8 +148,7 @@ def unknown_findings(
 def contradictions(raw: pd.DataFrame, flags: pd.DataFrame, column: str) -> list[pd.DataFrame]:
     """Return the rows without any finding, and those that state one beside "No Finding".
 
-    Both keep their flags as they stand in the table. The filter then excludes them, since they do
-    not carry exactly one finding.
+    Both keep their flags as they stand in the table; the filter excludes them.
     """
     count = flags.sum(axis=1)
     both = (count > 1) & flags.get(NO_FINDING, False)

@@ -1,47 +1,111 @@
-"""The denoising network: diffusers' UNet2DModel, class-conditional, on patches of pixels."""
+"""The denoising network: diffusers' UNet2DModel on patches of pixels, told what to show."""
 
+import json
 import math
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from diffusers import UNet2DModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import REMAKE
 
+# The two files of a folder in diffusers' layout.
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 
-class Denoiser(nn.Module):
+
+class Network(nn.Module):
     """A UNet behind a space-to-depth step: 64² images at patch size 2 train at the price of 32².
 
-    Class `classes` (one past the last) is the null class of classifier-free guidance.
+    Its parameters are the UNet's own, so that diffusers alone reads them; the class label k of
+    diffusers is the condition vector that is 1 in column k and 0 elsewhere.
+
+    Attributes
+    ----------
+    patch_size, image_size : pixels
+    width : columns of a condition vector
+
+    Raises
+    ------
+    ValueError
+        If the UNet is not one of patches of grey images with an embedding of classes.
     """
 
     def __init__(self, unet: UNet2DModel):
         super().__init__()
         self.unet = unet
         self.patch_size = math.isqrt(unet.config.in_channels)
+        if unet.config.num_class_embeds is None or self.patch_size**2 != unet.config.in_channels:
+            raise ValueError("its network takes no conditions, or no patches of grey images")
         self.image_size = unet.config.sample_size * self.patch_size
-        self.null_class = unet.config.num_class_embeds - 1
+        self.width = unet.config.num_class_embeds
+        unet.class_embedding = ConditionEmbedding.from_pretrained(
+            unet.class_embedding.weight.detach(), freeze=False
+        )
+        for module in list(unet.modules()):
+            for name, child in module.named_children():
+                if type(child) is nn.Dropout and child.p > 0:
+                    setattr(module, name, ByteDropout(child.p))
 
-    def forward(self, x: Tensor, t: Tensor, classes: Tensor) -> Tensor:
-        """Predict for images x (n, 1, h, w) at time steps t (n,) of classes (n,) int64.
+    def forward(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        """Evaluate for images x (n, 1, h, w) at times t (n,) under conditions c (n, width).
 
-        Returns a tensor shaped as x, in the units of the model's `prediction`.
+        Parameters
+        ----------
+        x : what the process calls its network input
+        t : whole or fractional, what the process calls its network time
+        c : float, rows of `Conditions`
+
+        Returns
+        -------
+        shaped as x, in the units of the model's `prediction`
         """
         patches = pixel_unshuffle(x, self.patch_size)
-        return pixel_shuffle(self.unet(patches, t, classes).sample, self.patch_size)
+        return pixel_shuffle(self.unet(patches, t, c).sample, self.patch_size)
 
 
-def build_denoiser(settings: dict, image_size: int, classes: int) -> Denoiser:
-    """Build an untrained network.
+class ConditionEmbedding(nn.Embedding):
+    """An embedding of weighted sums of entries: (n, entries) to (n, features)."""
+
+    def forward(self, c: Tensor) -> Tensor:
+        return c @ self.weight
+
+
+class ByteDropout(nn.Dropout):
+    """Dropout whose mask is drawn eight elements at a time, for the CPU.
+
+    There torch draws masks one 64-bit number per element and on one core. Bytes of such numbers
+    do as well; they make `p` a multiple of 1/256, and what is kept is scaled for that very `p`,
+    so that means are exact. The global generator decides the mask.
+    """
+
+    def __init__(self, p: float):
+        self.threshold = min(round(256 * p), 255)
+        super().__init__(self.threshold / 256)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or x.device.type != "cpu":
+            return F.dropout(x, self.p, self.training)
+        numbers = torch.empty(-(-x.numel() // 8), dtype=torch.int64)
+        random = numbers.random_(-(2**63), None).view(torch.uint8)[: x.numel()].view(x.shape)
+        # Compared as x's own type, which every byte fits into: types do not mix fast.
+        return x * random.to(x.dtype).ge_(self.threshold).mul_(1 / (1 - self.p))
+
+
+def build_network(settings: dict, image_size: int, width: int, attributes: int = 1) -> Network:
+    """Build an untrained network; torch's global generator decides its weights.
 
     Parameters
     ----------
     settings : the configuration section `network` of a model
     image_size : height and width in pixels
-    classes : number of classes, without the null class
+    width : columns of a condition vector
+    attributes : blocks of these, of each of which one entry is stated
     """
     channels, patch = settings["channels"], settings["patch_size"]
     attends = [level in settings["attention_levels"] for level in range(len(channels))]
@@ -58,20 +122,29 @@ def build_denoiser(settings: dict, image_size: int, classes: int) -> Denoiser:
         attention_head_dim=group,
         norm_num_groups=group,
         dropout=settings["dropout"],
-        num_class_embeds=classes + 1,
+        num_class_embeds=width,
     )
-    return Denoiser(unet)
+    # One embedding per attribute is summed: together they vary as the one of N(0, 1) would.
+    nn.init.normal_(unet.class_embedding.weight, std=attributes**-0.5)
+    return Network(unet)
 
 
-def load_denoiser(weights: str | Path, device: torch.device | str = "cpu") -> Denoiser:
-    """Load a trained network, ready to evaluate, from its safetensors file."""
-    folder = Path(weights).parent
+def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Network:
+    """Load a trained network, ready to evaluate, from a folder in diffusers' layout.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no network, a damaged one, or one that `build_network` did not make.
+    """
+    folder = Path(folder)
     try:
-        unet = UNet2DModel.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
-        )
-    except OSError as error:
+        unet = UNet2DModel.from_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        unet.load_state_dict(load_file(folder / WEIGHTS))
+        network = Network(unet)
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise InputError(
-            f"{folder} holds no model that can be loaded ({error}). {REMAKE}"
+            f"{folder} holds no model that can be loaded ({reason}). {REMAKE}"
         ) from None
-    return Denoiser(unet).to(device).eval().requires_grad_(False)
+    return network.to(device).eval().requires_grad_(False)

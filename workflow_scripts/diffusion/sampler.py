@@ -1,96 +1,240 @@
-"""Sampling: from noise to images, with classifier-free guidance."""
+"""Sampling: from conditions and seeds to images, with guidance, in batches."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
+from torch.nn.functional import pad
 
-from workflow_scripts.diffusion.network import Denoiser
-from workflow_scripts.diffusion.schedule import make_betas
+from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.findings import NO_FINDING, column_name
+from workflow_scripts.common.pixels import to_uint8
+from workflow_scripts.common.precision import wants_bf16
+from workflow_scripts.common.runtime import progress
+from workflow_scripts.common.seeds import seed_for
+from workflow_scripts.diffusion.model import Model
+from workflow_scripts.diffusion.noise import noise
+from workflow_scripts.diffusion.process import CLEAN, Level, Process
+from workflow_scripts.diffusion.solvers import Denoise, solve
 
-BATCH = 16
-PREDICTION_TYPES = {"epsilon": "epsilon", "sample": "sample", "v": "v_prediction"}
+# What a sampler is where nothing else is asked for: the defaults of the configuration.
+DEFAULTS = {
+    "method": "dpm++2m",
+    "steps": 20,
+    "spacing": "auto",
+    "sigma_min": None,
+    "sigma_max": None,
+    "guidance": 2.0,
+    "guidance_interval": None,
+    "guided": None,
+    "churn": 40.0,
+}
 
 
-def make_scheduler(sampler: dict, diffusion: dict):
-    """Return the diffusers scheduler of a configured sampler for a configured process.
+def draw(
+    model: Model,
+    finding: str | Sequence[str] | None = None,
+    view: str | None = None,
+    sex: str | None = None,
+    age: float | None = None,
+    count: int = 1,
+    seed: int = 0,
+    precision: str = "auto",
+    **sampler,
+) -> np.ndarray:
+    """Draw images of what is asked for: uint8 (count, height, width).
 
-    Time steps are spaced `trailing`, so that sampling starts at T − 1, where training ended
-    (Lin et al. 2024, section 3.3).
+    Of one finding, with its sampler's seed and settings, these are the very images that the
+    workflow draws.
+
+    Parameters
+    ----------
+    finding, view, sex, age : None leaves it open; several findings for a model of several
+    seed : images of another seed are other images
+    precision : configuration entry: auto, fp32 or bf16
+    sampler : configuration entries of a sampler that are not to be as in `DEFAULTS`
+
+    Raises
+    ------
+    InputError
+        Naming the known values, if the model does not know what is asked for.
     """
-    betas = make_betas(
-        diffusion["schedule"], diffusion["timesteps"], diffusion["zero_terminal_snr"]
-    )
-    common = {
-        "num_train_timesteps": diffusion["timesteps"],
-        "trained_betas": betas.numpy(),
-        "prediction_type": PREDICTION_TYPES[diffusion["prediction"]],
-        "timestep_spacing": "trailing",
-    }
-    if sampler["method"] == "ddpm":
-        scheduler = DDPMScheduler(**common, clip_sample=True)
-    else:
-        # DDIM is the first-order DPM-Solver++ (Lu et al. 2022, section 4.1); diffusers' own DDIM
-        # ends before t = 0 where the steps do not divide the time steps.
-        order = {"ddim": 1, "dpm++2m": 2}[sampler["method"]]
-        scheduler = DPMSolverMultistepScheduler(
-            **common, solver_order=order, final_sigmas_type="zero"
-        )
-        # The solver works in log-SNR, which must stay finite; diffusers uses the same bound.
-        scheduler.alphas_cumprod.clamp_(min=2**-24)
-        alpha_bar = scheduler.alphas_cumprod
-        scheduler.alpha_t, scheduler.sigma_t = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
-        scheduler.lambda_t = scheduler.alpha_t.log() - scheduler.sigma_t.log()
-        scheduler.sigmas = scheduler.sigma_t / scheduler.alpha_t
-    scheduler.set_timesteps(sampler["steps"])
-    return scheduler
+    if strange := sorted(set(sampler) - set(DEFAULTS)):
+        raise TypeError(f"no sampler has {', '.join(strange)}; it has {', '.join(DEFAULTS)}")
+    c = model.conditions.vector(finding, view, sex, age).expand(count, -1)
+    name = finding if isinstance(finding, str) else "|".join(finding or [])
+    seeds = image_seeds(seed, name, range(count))
+    bf16 = wants_bf16(precision, model.device)
+    return to_uint8(sample(model, c, seeds, sampler, bf16=bf16))
+
+
+def stated(model: Model, class_name: str, condition: dict) -> Tensor:
+    """Return the conditions of a class's images: float32 (width,).
+
+    Parameters
+    ----------
+    condition : configuration entry of a sampler: what else they show, all alike; further findings
+        but where there is to be none
+    """
+    further = [] if column_name(class_name) == NO_FINDING else condition.get("findings", [])
+    findings = [class_name, *further]
+    rest = {name: value for name, value in condition.items() if name != "findings"}
+    return model.conditions.vector(findings, **rest)
+
+
+def image_seeds(seed: int, name: str, numbers: Iterable[int]) -> Tensor:
+    """Return the seeds of a class's images, named by what each is, not by where it is drawn."""
+    return torch.tensor([seed_for(seed, name, int(k)) for k in numbers], dtype=torch.int64)
+
+
+def sample(
+    model: Model,
+    c: Tensor,
+    seeds: Tensor,
+    sampler: dict,
+    guide: Model | None = None,
+    bf16: bool = False,
+) -> Tensor:
+    """Return finished images: float32 (n, 1, h, w), about in [-1, 1], on the CPU.
+
+    Image k depends on c[k] and seeds[k] alone: see `trajectory`.
+
+    Parameters
+    ----------
+    c : conditions, (n, width)
+    seeds : int64 (n,)
+    sampler : configuration section of a sampler; what it lacks is as in `DEFAULTS`
+    guide : the worse model of autoguidance; None guides away from hidden conditions
+    bf16 : compute the networks in bfloat16
+    """
+    images = torch.empty(len(seeds), 1, model.image_size, model.image_size)
+    size = batch_size(model)
+    for start in progress(range(0, len(seeds), size), "sampling", unit="batch"):
+        batch = slice(start, start + size)
+        *_, (_, x) = trajectory(model, c[batch], seeds[batch], sampler, guide, bf16)
+        images[batch] = x
+    return images
+
+
+def batch_size(model: Model) -> int:
+    """Return how many images the network sees at once: as many as fill the device."""
+    if model.device.type == "cpu":
+        return 16
+    return max(1, min(128, 2**21 // model.image_size**2))
 
 
 @torch.inference_mode()
 def trajectory(
-    denoiser: Denoiser,
-    classes: Tensor,
-    seeds: Sequence[int],
+    model: Model,
+    c: Tensor,
+    seeds: Tensor,
     sampler: dict,
-    diffusion: dict,
+    guide: Model | None = None,
     bf16: bool = False,
-) -> Iterator[Tensor]:
-    """Yield x_t for every step from pure noise to the finished images: float32 (n, 1, h, w).
+) -> Iterator[tuple[Level, Tensor]]:
+    """Yield each level with x_t, from pure noise to the finished images: float32 (n, 1, h, w).
 
-    Image k depends on `seeds[k]` and `classes[k]` alone. Each has a random stream of its own,
-    drawn on the CPU, and the network always sees BATCH images: matrix products of another shape
-    sum in another order, which would show as a grey level here and there.
+    Image k depends on c[k] and seeds[k] alone. Its noise is a function of its seed, and the
+    network always sees `batch_size` images: matrix products of another shape sum in another
+    order, which would show as a grey level here and there.
 
     Parameters
     ----------
-    classes : int64 (n,), n <= BATCH
-    seeds : n seeds
-    sampler, diffusion : configuration sections of the sampler and of the model's process
-    bf16 : compute the network in bfloat16
+    c, seeds, sampler, guide, bf16 : as of `sample`, n <= batch_size(model)
     """
-    count, device = len(seeds), next(denoiser.parameters()).device
-    padding = BATCH - count
-    classes = torch.cat([classes, classes.new_zeros(padding)]).to(device)
-    streams = [torch.Generator().manual_seed(seed) for seed in [*seeds, *[0] * padding]]
-    shape = (1, 1, denoiser.image_size, denoiser.image_size)
-    x = torch.cat([torch.randn(shape, generator=stream) for stream in streams]).to(device)
-    scheduler = make_scheduler(sampler, diffusion)
-    noise = {"generator": streams} if sampler["method"] == "ddpm" else {}
-    yield x[:count]
-    for t in scheduler.timesteps:
+    settings, device, count = DEFAULTS | sampler, model.device, len(seeds)
+    padding = batch_size(model) - count
+    c, seeds = pad(c, (0, 0, 0, padding)).to(device), pad(seeds, (0, padding)).to(device)
+    shape = (1, model.image_size, model.image_size)
+    levels = plan(model.process, settings)
+    guided_denoise = guided(model, c, settings, guide)
+
+    def denoise(x: Tensor, level: Level) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            output = guided(denoiser, x, t, classes, sampler["guidance"]).float()
-        x = scheduler.step(output, t, x, **noise).prev_sample
-        yield x[:count]
+            return guided_denoise(x, level)
+
+    x = levels[0].sigma * noise(seeds, 0, shape)
+    solution = solve(
+        settings["method"],
+        denoise,
+        x,
+        levels,
+        noise=lambda step: noise(seeds, 1 + step, shape),
+        level_at=model.process.level_at,
+        churn=settings["churn"],
+    )
+    yield levels[0], x[:count]
+    for level, x in zip([*levels[1:], CLEAN], solution, strict=True):
+        yield level, x[:count]
 
 
-def guided(denoiser: Denoiser, x: Tensor, t: Tensor, classes: Tensor, weight: float) -> Tensor:
-    """Classifier-free guidance (Ho & Salimans 2022): u + w · (c − u), both in one doubled batch."""
-    t = t.to(x.device).expand(len(x))
+def plan(process: Process, settings: dict) -> list[Level]:
+    """Return the levels of a sampler, from the noisiest on.
+
+    Left to itself, a sampler by Heun's method has the spacing that Karras et al. (2022) made for
+    it; evenly spaced in time, its first step would go from almost nothing but noise far too far.
+    """
+    spacing = settings["spacing"]
+    if spacing == "auto" and settings["method"] in ("heun", "edm"):
+        spacing = "karras"
+    return process.grid(settings["steps"], spacing, settings["sigma_min"], settings["sigma_max"])
+
+
+def guided(model: Model, c: Tensor, settings: dict, guide: Model | None = None) -> Denoise:
+    """Return the denoiser x_0' + w (x_0 − x_0') of conditions c, for guidance weight w.
+
+    x_0' is what the model says with conditions hidden, those of `guided` alone if that is given:
+    classifier-free guidance (Ho & Salimans 2022), in one doubled batch. With a `guide` it is what
+    that worse model says of the same conditions: autoguidance (Karras et al. 2024). Outside the
+    interval low < σ/α <= high there is no guidance (Kynkäänniemi et al. 2024), nor at w = 1.
+    """
+    weight = settings["guidance"]
+    low, high = settings["guidance_interval"] or (0.0, math.inf)
+
+    def conditional(x: Tensor, level: Level) -> Tensor:
+        return model.denoise(x, level, c)
+
     if weight == 1:
-        return denoiser(x, t, classes)
-    null = torch.full_like(classes, denoiser.null_class)
-    both = denoiser(torch.cat([x, x]), torch.cat([t, t]), torch.cat([classes, null]))
-    conditional, unconditional = both.chunk(2)
-    return unconditional + weight * (conditional - unconditional)
+        return conditional
+    if guide is None:
+        both = torch.cat([c, model.conditions.hidden(c, settings["guided"])])
+
+        def pair(x: Tensor, level: Level) -> Sequence[Tensor]:
+            return model.denoise(torch.cat([x, x]), level, both).chunk(2)
+    else:
+        refuse_foreign(model, guide)
+
+        def pair(x: Tensor, level: Level) -> Sequence[Tensor]:
+            return conditional(x, level), guide.denoise(*translated(x, level, model, guide), c)
+
+    def denoise(x: Tensor, level: Level) -> Tensor:
+        if not low < level.ratio <= high:
+            return conditional(x, level)
+        good, bad = pair(x, level)
+        return bad + weight * (good - bad)
+
+    return denoise
+
+
+def refuse_foreign(model: Model, guide: Model) -> None:
+    """Raise an `InputError` unless a guide takes the same images and conditions as the model."""
+    for what, of, other in (
+        ("images of size", model.image_size, guide.image_size),
+        ("the conditions", model.conditions.values, guide.conditions.values),
+    ):
+        if of != other:
+            raise InputError(
+                f"autoguidance: the model knows {what} {of}, its guide {other}. Give both models "
+                "the same conditions, or choose another guide."
+            )
+
+
+def translated(x: Tensor, level: Level, model: Model, guide: Model) -> tuple[Tensor, Level]:
+    """Return x and its level as the guide's process has them: of the same noise over signal."""
+    if guide.facts["diffusion"] == model.facts["diffusion"]:
+        return x, level
+    _, most = guide.process.sigma_range
+    other = guide.process.level_at(min(level.ratio, most))
+    return other.sigma / level.sigma * x, other

@@ -18,6 +18,7 @@ from workflow_scripts.evaluate.measures import (
     confusion_counts,
     distance_rows,
     diversity_rows,
+    memorisation_rows,
     seen_classes,
 )
 from workflow_scripts.evaluate.subsets import equal_subsets, members
@@ -44,11 +45,11 @@ def measure_samples(
     ----------
     images, samples : tables of all real and of all synthetic images
     shards, sample_shards : their pixels
-    spaces : extractors to measure distances in
+    spaces : extractors to measure distances and copies in
     classifier : the domain classifier's features
     lpips : weights by LPIPS backbone
     pairs : random pairs per class for the diversity measures
-    seed : decides subsets and pairs
+    seed : decides subsets, pairs, and which real images stand for many
     classes : class names in the order of their ids
     metrics, confusion_table, confusion_figure : outputs
     """
@@ -69,6 +70,8 @@ def measure_samples(
     rows = [row for space in spaces for row in distance_rows(space, pictures, subsets)]
     rows += diversity_rows(pictures, everything, lpips, pairs, seed)
     rows += accuracy_rows(everything, seen, sha256_of(classifier.weights))
+    for space in spaces:
+        rows += memorisation_rows(space, pictures, everything, seed)
     asked = confusion_counts(everything["synthetic"], seen["synthetic"])
     write_table(pd.DataFrame(rows).assign(seed=seed), metrics, METRICS)
     write_table(confusion.as_table(asked, classes), confusion_table, CONFUSION)

@@ -15,7 +15,12 @@ from workflow_scripts.common.runtime import log, progress
 from workflow_scripts.common.seeds import generator
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.evaluate.confusion import counts, proportion, shares
-from workflow_scripts.evaluate.distances import Estimate, frechet_distance, kernel_distance
+from workflow_scripts.evaluate.distances import (
+    Estimate,
+    frechet_distance,
+    group_codes,
+    kernel_distance,
+)
 from workflow_scripts.evaluate.diversity import (
     lpips_distances,
     lpips_network,
@@ -24,11 +29,18 @@ from workflow_scripts.evaluate.diversity import (
     ratio,
     ssim_distances,
 )
+from workflow_scripts.evaluate.memorisation import (
+    Nearest,
+    clustered_proportion,
+    copy_threshold,
+    nearest,
+)
 from workflow_scripts.evaluate.published import name_of
 from workflow_scripts.evaluate.subsets import SPLIT_OF, Subsets
 
 POOLED = "pooled"
 JACKKNIFE, EXACT, NONE = "jackknife 95 %", "Clopper–Pearson 95 %", "none"
+CLUSTERED = "Korn–Graubard 95 %"
 SETS = ("synthetic", *SPLIT_OF)
 
 
@@ -242,3 +254,99 @@ def accuracy_rows(everything: Subsets, seen: Subsets, sha256: str) -> Iterator[d
     estimates["synthetic"] = proportion(right.sum(), asked.sum())
     count = int(asked.sum()), int(floor.sum())
     yield row("class_accuracy", "domain", sha256, POOLED, *count, estimates, EXACT)
+
+
+def memorisation_rows(
+    space: FeatureSpace, pictures: Pictures, everything: Subsets, seed: int
+) -> Iterator[dict]:
+    """Yield the shares of images that look copied, `memorised_fraction` and `closer_to_train`.
+
+    `memorised_fraction`: of images nearer to one of *all* training images than held-out ones are,
+    by the threshold of each class (see `memorisation.copy_threshold`). 1 % is expected of images
+    that are no copies, more where a class has fewer than 99 test images. Merely typical images,
+    which are near to everything, pass the threshold too; hence
+    `closer_to_train`: of images nearer to a training image than to any of equally many held-out
+    ones (validation and test) of the same classes. 0.5 is expected. Images whose nearest real one
+    is of one patient are one cluster: few real images may be nearest to many.
+
+    Floor and train are the shares of real validation and training images, which are never
+    compared with images of their own patient. `n` counts synthetic images, `n_reference` the test
+    images behind the threshold, or the images on each side. Pooled, every class has the same
+    weight in floor and train.
+    """
+    features = features_of_sets(space, pictures)
+    sha256 = sha256_of(space.weights)
+    labels = [
+        name
+        for name in everything["reference"]
+        if all(len(everything[part][name]) for part in SETS)
+    ]
+    if not labels:
+        log.warning("%s: no memorisation without images of a class in every set", space.name)
+        return
+    training = np.flatnonzero(pictures.images["split"] == "train")
+    sides = {name: equal_sides(pictures, everything, name, seed) for name in labels}
+    seen, unseen = (np.concatenate([sides[name][side] for name in labels]) for side in (0, 1))
+
+    def search(part: str, rows: np.ndarray, references: np.ndarray) -> Nearest:
+        """Find the nearest of some real images, of other patients, to rows of a set."""
+        return nearest(
+            features[part][rows],
+            features["reference"][references],
+            pictures.owners(part, rows),
+            pictures.owners("reference", references),
+        )
+
+    copied: dict[str, Subsets] = {name: {} for name in SETS}
+    closer: dict[str, Subsets] = {name: {} for name in SETS}
+    owners = {}
+    for label in progress(labels, f"memorisation in {space.name}", unit="class"):
+        held_out = search("reference", everything["reference"][label], training).distance
+        limit = copy_threshold(held_out)
+        for name in ("synthetic", "floor", "train"):
+            rows = everything[name][label]
+            if name == "train":  # as many as test images: all would cost train times train
+                rows = generator(seed, "copied", label).permutation(rows)[: len(held_out)]
+            copied[name][label] = search(name, rows, training).distance < limit
+            near, far = search(name, rows, seen), search(name, rows, unseen)
+            closer[name][label] = near.distance < far.distance
+            chosen = np.where(closer[name][label], seen[near.position], unseen[far.position])
+            if name == "synthetic":
+                owners[label] = pictures.owners("reference", chosen)
+
+    def real(flags: dict[str, Subsets], own: list[str]) -> dict[str, Estimate]:
+        """Return the shares of real images."""
+        return {
+            name: Estimate(float(np.mean([flags[name][label].mean() for label in own])))
+            for name in ("floor", "train")
+        }
+
+    for label in [POOLED, *labels]:
+        own = labels if label == POOLED else [label]
+        found, nearer = (of_class(flags["synthetic"], label) for flags in (copied, closer))
+        share = {"synthetic": proportion(found.sum(), len(found))} | real(copied, own)
+        count = len(found), sum(len(everything["reference"][name]) for name in own)
+        yield row("memorised_fraction", space.name, sha256, label, *count, share, EXACT)
+        share = {"synthetic": clustered_proportion(nearer, of_class(owners, label))}
+        count = len(nearer), sum(len(sides[name][0]) for name in own)
+        share |= real(closer, own)
+        yield row("closer_to_train", space.name, sha256, label, *count, share, CLUSTERED)
+
+
+def equal_sides(
+    pictures: Pictures, everything: Subsets, label: str, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw equally many training and held-out images of a class: rows of the image table.
+
+    Whole patients are drawn, so that both sides have about as many: single images of twice the
+    patients would cover more ground.
+    """
+    held_out = np.concatenate([everything[name][label] for name in ("reference", "floor")])
+    sides = {"train": everything["train"][label], "held-out": held_out}
+    count = min(map(len, sides.values()))
+    drawn = []
+    for name, rows in sides.items():
+        code = group_codes(pictures.owners("reference", rows), len(rows))
+        rank = generator(seed, "sides", name, label).permutation(code.max() + 1)
+        drawn.append(rows[np.argsort(rank[code], kind="stable")[:count]])
+    return drawn[0], drawn[1]

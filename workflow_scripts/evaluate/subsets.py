@@ -7,6 +7,7 @@ therefore give the same number of each class: what the poorest of them has.
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.seeds import generator
 
 # Where each set's images come from; `synthetic` are samples, the others real images of a split.
@@ -17,9 +18,13 @@ Subsets = dict[str, dict[str, np.ndarray]]
 
 
 def members(images: pd.DataFrame, samples: pd.DataFrame, classes: list[str]) -> Subsets:
-    """Return for every set and class the rows of its table, int64."""
+    """Return for every set and class the rows of its table, int64.
+
+    Real images with several findings are in no set: they belong to no one class.
+    """
+    single = single_finding(images)
     tables = {"synthetic": samples["class_name"]} | {
-        name: images["class_name"].where(images["split"] == split)
+        name: images["class_name"].where(single & (images["split"] == split))
         for name, split in SPLIT_OF.items()
     }
     return {

@@ -13,6 +13,26 @@ NIH = (
     "Clinical Center."
 )
 COSINE = "Nichol A, Dhariwal P. Improved Denoising Diffusion Probabilistic Models. ICML 2021."
+SIGMOID = (
+    "Jabri A, Fleet D, Chen T. Scalable Adaptive Computation for Iterative Generation. 2022, "
+    "arXiv:2212.11972. (sigmoid schedule)"
+)
+SIMPLE = (
+    "Hoogeboom E, Heek J, Salimans T. simple diffusion: End-to-end diffusion for high resolution "
+    "images. ICML 2023."
+)
+SDE = (
+    "Song Y, et al. Score-Based Generative Modeling through Stochastic Differential Equations. "
+    "ICLR 2021."
+)
+EDM = (
+    "Karras T, Aittala M, Aila T, Laine S. Elucidating the Design Space of Diffusion-Based "
+    "Generative Models. NeurIPS 2022. (EDM)"
+)
+EMA = (
+    "Karras T, et al. Analyzing and Improving the Training Dynamics of Diffusion Models. CVPR 2024. "
+    "(power-function EMA)"
+)
 VELOCITY = (
     "Salimans T, Ho J. Progressive Distillation for Fast Sampling of Diffusion Models. ICLR 2022."
 )
@@ -25,6 +45,18 @@ DDIM = "Song J, Meng C, Ermon S. Denoising Diffusion Implicit Models. ICLR 2021.
 DPM = (
     "Lu C, et al. DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models. "
     "2022, arXiv:2211.01095."
+)
+UNIPC = (
+    "Zhao W, et al. UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion "
+    "Models. NeurIPS 2023."
+)
+INTERVAL = (
+    "Kynkäänniemi T, et al. Applying Guidance in a Limited Interval Improves Sample and "
+    "Distribution Quality in Diffusion Models. NeurIPS 2024."
+)
+AUTOGUIDANCE = (
+    "Karras T, et al. Guiding a Diffusion Model with a Bad Version of Itself. NeurIPS 2024. "
+    "(autoguidance)"
 )
 FID = (
     "Heusel M, et al. GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash "
@@ -45,17 +77,35 @@ XRV = "Cohen JP, et al. TorchXRayVision: A library of chest X-ray datasets and m
 def references(config: dict) -> list[str]:
     """Return what a run with this configuration should cite, the data set first."""
     kind = config["dataset"]["kind"]
-    diffusion = [model["diffusion"] for model in config["models"].values()]
-    methods = {sampler["method"] for sampler in config["samplers"].values()}
+    models = config["models"].values()
+    samplers = config["samplers"].values()
     extractors = config["evaluate"]["extractors"]
+
+    def diffusion(key: str, *values: str | bool) -> bool:
+        """Whether a model has one of these values; not every process has every key."""
+        return any(model["diffusion"].get(key) in values for model in models)
+
+    def sampling(key: str, *values: str) -> bool:
+        """Whether a sampler has one of these values."""
+        return any(sampler[key] in values for sampler in samplers)
+
+    edm = diffusion("process", "edm") or sampling("method", "heun", "edm")
     chosen = [
         (kind == "nih", NIH),
-        (any(part["schedule"] == "cosine" for part in diffusion), COSINE),
-        (any(part["prediction"] == "v" for part in diffusion), VELOCITY),
-        (any(part["weighting"] == "min_snr" for part in diffusion), MIN_SNR),
-        (any(part["zero_terminal_snr"] for part in diffusion), ZERO_SNR),
-        ("ddim" in methods, DDIM),
-        ("dpm++2m" in methods, DPM),
+        (diffusion("process", "vp_sde"), SDE),
+        (edm or sampling("spacing", "karras"), EDM),
+        (diffusion("schedule", "cosine"), COSINE),
+        (diffusion("schedule", "sigmoid"), SIGMOID),
+        (diffusion("process", "vp_sde") or diffusion("resolution_shift", True), SIMPLE),
+        (diffusion("prediction", "v"), VELOCITY),
+        (diffusion("weighting", "min_snr"), MIN_SNR),
+        (diffusion("zero_terminal_snr", True), ZERO_SNR),
+        (bool(models), EMA),
+        (sampling("method", "ddim"), DDIM),
+        (sampling("method", "dpm++2m", "dpm++2m_sde"), DPM),
+        (sampling("method", "unipc"), UNIPC),
+        (any(sampler["guidance_interval"] is not None for sampler in samplers), INTERVAL),
+        (any(sampler["autoguidance"] is not None for sampler in samplers), AUTOGUIDANCE),
         (bool(extractors), FID),
         (bool(extractors), KID),
         (bool(config["evaluate"]["lpips"]), LPIPS),

@@ -6,11 +6,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from workflow_scripts.common import schemas
 from workflow_scripts.common.files import write_text
+from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.fingerprint import ROOT, lock_hash
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.store import ImageStore
@@ -142,8 +144,9 @@ def data_content(data: Data, images: pd.DataFrame, classes: list[str]) -> dict[s
 def real_examples(images: pd.DataFrame, store: ImageStore, classes: list[str]) -> list[dict]:
     """Return pictures of real images of each class, and the splits that they come from."""
     found = []
+    alone = np.flatnonzero(single_finding(images))
     for class_id in range(len(classes)):
-        chosen = examples(images, class_id, EXAMPLES)
+        chosen = alone[examples(images.iloc[alone], class_id, EXAMPLES)]
         found.append(
             {
                 "pictures": pictures(store.gather(chosen)),
@@ -158,6 +161,7 @@ def model_content(name: str, settings: dict, files: Model) -> dict[str, Any]:
     return {
         "name": name,
         "settings": settings,
+        "process": sections.process(settings["diffusion"]),
         "training": sections.training(read_table(files.training_log, schemas.TRAINING_LOG)),
         "loss_curve": picture_file(files.loss_curve),
         "forward_strip": picture_file(files.forward_strip),
@@ -189,6 +193,7 @@ def samples_content(
         "denoising_strip": picture_file(files.denoising_strip),
         "measures": sections.measures(metrics, classes),
         "consistency": sections.consistency(metrics, classes),
+        "copies": sections.copies(metrics, classes),
         "confusion": picture_file(files.confusion_figure),
     }
 

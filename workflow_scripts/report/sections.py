@@ -21,11 +21,16 @@ from workflow_scripts.report.answer import (
 
 # The order of config.yaml, which sorted keys have lost.
 ORDER = (
-    "device precision nih_dir dataset cohort split tensors models samplers classifier evaluate "
-    "weights studies"
+    "device precision checkpoint nih_dir dataset cohort split tensors models samplers classifier "
+    "evaluate weights studies"
 )
 
 ACCURACY = "class_accuracy"  # the measure of class consistency
+# Measures of copying, what each counts and what is expected of images that are no copies.
+COPIES = {
+    "memorised_fraction": ("nearer to a training image than 99 % of real test images are", 0.01),
+    "closer_to_train": ("nearer to a training image than to any of as many held-out ones", 0.5),
+}
 
 EXTRACTORS = {
     "domain": "classifier trained on the real training images",
@@ -154,7 +159,7 @@ def measures(table: pd.DataFrame, classes: list[str]) -> list[dict[str, Any]]:
     Within a block all rows share one axis, so that their dots can be compared by eye.
     """
     rank = {name: number for number, name in enumerate(classes)}
-    table = table[table["metric"] != ACCURACY]
+    table = table[~table["metric"].isin([ACCURACY, *COPIES])]
     blocks = []
     for (metric, extractor), group in table.groupby(["metric", "extractor"], sort=False):
         shown = group.assign(order=group["class_name"].map(rank).fillna(-1)).sort_values("order")
@@ -204,6 +209,32 @@ def consistency(table: pd.DataFrame, classes: list[str]) -> dict[str, Any]:
         "all": rows.loc[of_all[0]].to_dict(),
         "chance": 1 / len(classes),
     }
+
+
+def copies(table: pd.DataFrame, classes: list[str]) -> list[dict[str, Any]]:
+    """Return the shares of synthetic images that look copied, of all classes together."""
+    rows = table[table["metric"].isin(COPIES) & ~table["class_name"].isin(classes)]
+    return [
+        row
+        | {
+            "what": COPIES[row["metric"]][0],
+            "expected": COPIES[row["metric"]][1],
+            "features": EXTRACTORS.get(row["extractor"], row["extractor"]),
+        }
+        for row in rows.to_dict("records")
+    ]
+
+
+def process(settings: dict) -> str:
+    """Return the configuration section `diffusion` of a model in a few words."""
+    match settings["process"]:
+        case "ddpm":
+            words = [f"{settings['prediction']} prediction", f"{settings['schedule']} schedule"]
+        case "vp_sde":
+            words = ["VP-SDE", f"{settings['prediction']} prediction", "cosine schedule"]
+        case "edm":
+            words = ["EDM"]
+    return ", ".join(words)
 
 
 def study(name: str, summary: pd.DataFrame, settings: dict, classes: list[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.findings import single_finding
 
 COLUMNS = ["image_id", "class_id", "class_name", "shard", "row"]
 
@@ -21,7 +22,7 @@ def synthetic_per_class(ratio: float, real: int, classes: int) -> int:
 def compose(
     images: pd.DataFrame, samples: pd.DataFrame | None, per_class: int, where: str
 ) -> pd.DataFrame:
-    """Return the images an arm trains on: the real training split, then synthetic ones.
+    """Return the images an arm trains on: real ones with one finding, then synthetic ones.
 
     Parameters
     ----------
@@ -39,7 +40,8 @@ def compose(
     InputError
         If a class has fewer synthetic images than asked for.
     """
-    real = images.loc[images["split"] == "train", COLUMNS].assign(synthetic=False)
+    mine = (images["split"] == "train") & single_finding(images)
+    real = images.loc[mine, COLUMNS].assign(synthetic=False)
     if not per_class:
         return real.reset_index(drop=True)
     classes = images.drop_duplicates("class_id").set_index("class_id")["class_name"].sort_index()
@@ -70,11 +72,12 @@ def guard(training: pd.DataFrame, images: pd.DataFrame, source: str | None, wher
     Raises
     ------
     InputError
-        If a real image is not of the training split, if a patient of it is also in another
-        split, or if a synthetic image is of another source.
+        If a real image is not of the training split or shows several findings, if a patient of
+        it is also in another split, or if a synthetic image is of another source.
     """
     ids = training.loc[~training["synthetic"], "image_id"]
     outside = sorted(set(ids) - set(images.loc[images["split"] == "train", "image_id"]))
+    mixed = sorted(set(ids) & set(images.loc[~single_finding(images), "image_id"]))
     held_out = set(images.loc[images["split"] != "train", "patient_id"])
     trained = set(images.loc[images["image_id"].isin(ids), "patient_id"])
     made = training.loc[training["synthetic"], "image_id"]
@@ -82,6 +85,7 @@ def guard(training: pd.DataFrame, images: pd.DataFrame, source: str | None, wher
     twice = training["image_id"][training["image_id"].duplicated()].tolist()
     for found, what in (
         (outside, "images that are not of the training split"),
+        (mixed, "images that show several findings"),
         (sorted(trained & held_out), "patients who are also in the validation or test split"),
         (foreign, f"synthetic images that are not of {source or 'this study'}"),
         (twice, "images twice"),

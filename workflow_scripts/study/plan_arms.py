@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.schemas import ARMS, IMAGES
 from workflow_scripts.common.tables import read_table, write_table
@@ -28,6 +29,7 @@ def plan_arms(
         If an arm asks for more images than the sampler makes, or a class has no test image.
     """
     images = read_table(images_path, IMAGES)
+    images = images[single_finding(images)]
     tested = set(images.loc[images["split"] == "test", "class_name"])
     absent = [name for name in classes if name not in tested]
     if absent:

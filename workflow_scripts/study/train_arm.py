@@ -8,6 +8,7 @@ import pandas as pd
 from workflow_scripts.classifier.training import predict, train
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.runtime import log, step
 from workflow_scripts.common.schemas import IMAGES, PREDICTIONS, SAMPLES
 from workflow_scripts.common.store import ImageStore
@@ -30,7 +31,7 @@ def train_arm(
     classifier: dict,
     device: str,
 ) -> None:
-    """Write the class probabilities of every test image (PREDICTIONS).
+    """Write the class probabilities of every test image with one finding (PREDICTIONS).
 
     Every arm of one seed starts from the same weights and takes the same number of optimiser
     steps; only the images differ.
@@ -43,7 +44,8 @@ def train_arm(
     """
     images = read_table(images_path, IMAGES)
     samples = read_table(samples_path, SAMPLES) if samples_path else None
-    real = int((images["split"] == "train").sum())
+    single = single_finding(images)
+    real = int((single & (images["split"] == "train")).sum())
     where = f"studies.{study}.arms.{arm}"
     training = compose(images, samples, synthetic_per_class(synthetic, real, len(classes)), where)
     guard(training, images, source, where)
@@ -59,7 +61,7 @@ def train_arm(
         )
     store = ImageStore(training, [*shards, *sample_shards])
     labels = training["class_id"].to_numpy(dtype=np.int64)
-    test = images[images["split"] == "test"].sort_values("image_id")
+    test = images[single & (images["split"] == "test")].sort_values("image_id")
     with leased_device(device) as held:
         model = train(store, labels, classifier, len(classes), seed, held)
         probabilities = predict(model, ImageStore(test, shards), held)

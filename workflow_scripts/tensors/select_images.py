@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.runtime import log, step
 from workflow_scripts.common.schemas import (
     IMAGES,
@@ -104,8 +105,12 @@ def refuse_twins(shards: pd.DataFrame) -> None:
 
 
 def refuse_gaps(selected: pd.DataFrame, classes: Sequence[str]) -> None:
-    """Raise an `InputError` that names every class without an image in some split."""
-    counts = pd.crosstab(selected["class_name"], selected["split"])
+    """Raise an `InputError` that names every class without an image in some split.
+
+    An image with other findings as well does not count: none that judges would use it.
+    """
+    own = selected[single_finding(selected)]
+    counts = pd.crosstab(own["class_name"], own["split"])
     counts = counts.reindex(index=list(classes), columns=list(SPLITS), fill_value=0)
     gaps = [
         f"{name} has none in {split}"
@@ -115,8 +120,8 @@ def refuse_gaps(selected: pd.DataFrame, classes: Sequence[str]) -> None:
     ]
     if gaps:
         raise InputError(
-            f"a class has no image in some split: {'; '.join(gaps)}. Use more archives, leave the "
-            "class out of cohort.classes, or change split.seed or split.fractions."
+            f"a class has no image of its own in some split: {'; '.join(gaps)}. Use more archives, "
+            "leave the class out of cohort.classes, or change split.seed or split.fractions."
         )
 
 

@@ -1,6 +1,5 @@
-# Train each model, draw each sampler's images from it.
+# Draw each sampler's images from each model.
 
-MODEL = f"{DATA}/models/{{model}}"
 SAMPLES = f"{DATA}/samples/{{model}}/{{sampler}}"
 STRIDE = {
     name: range(sampler["shards"]) for name, sampler in config["samplers"].items()
@@ -21,65 +20,33 @@ def sample_shards(suffix):
     return paths
 
 
-rule train_diffusion:
-    input:
-        images=f"{TENSORS}/images.parquet",
-        shards=SHARDS,
-    output:
-        unet=f"{MODEL}/unet/config.json",
-        weights=f"{MODEL}/unet/diffusion_pytorch_model.safetensors",
-        log=f"{MODEL}/training_log.parquet",
-    log:
-        f"{DATA}/logs/train_diffusion/{{model}}.log",
-    threads: 2
-    resources:
-        gpu=GPUS,
-        device=config["device"],
-    params:
-        config=lambda w: canonical(
-            model=config["models"][w.model],
-            classes=len(CLASSES),
-            precision=config["precision"],
-        ),
-        code=fingerprint("diffusion/train_diffusion"),
-    script:
-        "../workflow_scripts/diffusion/train_diffusion.py"
+def model_files(model):
+    """What it takes to load a model."""
+    folder = MODEL.format(model=model)
+    return [
+        f"{folder}/{name}"
+        for name in (
+            "model.json",
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.safetensors",
+        )
+    ]
 
 
-rule plot_training:
-    input:
-        log=rules.train_diffusion.output.log,
-        images=f"{TENSORS}/images.parquet",
-        shards=SHARDS,
-    output:
-        curve=report(
-            f"{MODEL}/loss_curve.png",
-            caption="../resources/report/captions/loss_curve.rst",
-            category="Models",
-            labels={"model": "{model}", "figure": "loss"},
-        ),
-        strip=report(
-            f"{MODEL}/forward_strip.png",
-            caption="../resources/report/captions/forward_strip.rst",
-            category="Models",
-            labels={"model": "{model}", "figure": "forward process"},
-        ),
-    log:
-        f"{DATA}/logs/plot_training/{{model}}.log",
-    params:
-        config=lambda w: canonical(
-            diffusion=config["models"][w.model]["diffusion"],
-            seed=config["models"][w.model]["training"]["seed"],
-        ),
-        code=fingerprint("diffusion/plot_training"),
-    script:
-        "../workflow_scripts/diffusion/plot_training.py"
+def guide_files(wildcards):
+    """What it takes to load the worse model of autoguidance, beside the model's own files."""
+    guide = config["samplers"][wildcards.sampler]["autoguidance"]
+    if guide is None:
+        return []
+    if guide == "early":
+        return MODEL.format(model=wildcards.model) + "/ema/early.safetensors"
+    return model_files(guide)
 
 
 rule draw_samples:
     input:
-        unet=rules.train_diffusion.output.unet,
-        weights=rules.train_diffusion.output.weights,
+        model=lambda w: model_files(w.model),
+        guide=guide_files,
     output:
         pixels=f"{SAMPLES}/{{cls}}/{{cls}}_{{shard}}.npy",
         index=f"{SAMPLES}/{{cls}}/{{cls}}_{{shard}}.parquet",
@@ -97,12 +64,11 @@ rule draw_samples:
             class_name=CLASSES[SLUGS.index(w.cls)],
             shard=int(w.shard),
             sampler=config["samplers"][w.sampler],
-            diffusion=config["models"][w.model]["diffusion"],
             precision=config["precision"],
         ),
-        code=fingerprint("diffusion/draw_samples"),
+        code=fingerprint("sampling/draw_samples"),
     script:
-        "../workflow_scripts/diffusion/draw_samples.py"
+        "../workflow_scripts/sampling/draw_samples.py"
 
 
 rule collect_samples:
@@ -123,15 +89,15 @@ rule collect_samples:
     log:
         f"{DATA}/logs/collect_samples/{{model}}_{{sampler}}.log",
     params:
-        code=fingerprint("diffusion/collect_samples"),
+        code=fingerprint("sampling/collect_samples"),
     script:
-        "../workflow_scripts/diffusion/collect_samples.py"
+        "../workflow_scripts/sampling/collect_samples.py"
 
 
 rule plot_denoising:
     input:
-        unet=rules.train_diffusion.output.unet,
-        weights=rules.train_diffusion.output.weights,
+        model=lambda w: model_files(w.model),
+        guide=guide_files,
     output:
         strip=report(
             f"{SAMPLES}/denoising_strip.png",
@@ -152,10 +118,9 @@ rule plot_denoising:
     params:
         config=lambda w: canonical(
             sampler=config["samplers"][w.sampler],
-            diffusion=config["models"][w.model]["diffusion"],
             classes=CLASSES,
             precision=config["precision"],
         ),
-        code=fingerprint("diffusion/plot_denoising"),
+        code=fingerprint("sampling/plot_denoising"),
     script:
-        "../workflow_scripts/diffusion/plot_denoising.py"
+        "../workflow_scripts/sampling/plot_denoising.py"

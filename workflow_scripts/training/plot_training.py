@@ -1,5 +1,6 @@
 """Draw a model's loss curve and its forward strip."""
 
+import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,9 +13,15 @@ from workflow_scripts.common.schemas import IMAGES, TRAINING_LOG
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
-from workflow_scripts.diffusion.objective import Objective
+from workflow_scripts.diffusion.process import make_process
 
 COLUMNS = 11
+# How a level is called where time is counted, where it flows, and where it is the noise itself.
+LABELS = {
+    "ddpm": "t = {t:.0f}\n√ᾱ = {alpha:.3f}",
+    "vp_sde": "t = {t:.2f}\nα = {alpha:.3f}",
+    "edm": "σ = {sigma:.3g}",
+}
 
 
 def plot_loss(training_log: Path, curve: Path) -> None:
@@ -33,27 +40,38 @@ def plot_loss(training_log: Path, curve: Path) -> None:
         ms=3,
         label="validation (averaged weights)",
     )
-    loss.set(yscale="log", ylabel="weighted squared error")
+    loss.set(yscale="log", ylabel="weighted loss")
     loss.legend()
     rate.plot(rows["step"], rows["learning_rate"], color=ACCENT, lw=1)
     rate.set(xlabel="step", ylabel="learning rate")
     save_figure(figure, curve)
 
 
-def plot_forward(images: Path, shards: list[Path], strip: Path, diffusion: dict, seed: int) -> None:
-    """Draw one training image at evenly spaced t from 0 to T − 1, labelled, at 300 dpi."""
+def plot_forward(images: Path, shards: list[Path], facts: Path, strip: Path, seed: int) -> None:
+    """Draw one training image at noise levels spread evenly over those of training, at 300 dpi.
+
+    Images are shown at unit variance of signal and noise together, as α² + σ² = 1 has them already.
+
+    Parameters
+    ----------
+    facts : model.json
+    """
+    about = json.loads(facts.read_text(encoding="utf-8"))
+    process = make_process(about["diffusion"], about["image_size"], about["sigma_data"])
     table = read_table(images, IMAGES)
     chosen = table[table["split"] == "train"].head(1)
     x0 = to_input(ImageStore(chosen, shards).all(), torch.device("cpu"))
-    objective = Objective(diffusion)
-    t = torch.linspace(0, objective.timesteps - 1, COLUMNS).round().long()
-    stream = torch.Generator().manual_seed(seed_for(seed, "forward strip"))
-    eps = torch.randn(x0.shape, generator=stream)
-    noisy = to_uint8(objective.noisy(x0.expand(COLUMNS, -1, -1, -1), eps, t))
+    # Of a continuous noise the quantiles 0 and 1 are at its very ends: it begins and ends near them.
+    t = process.levels(torch.linspace(0, 1, COLUMNS).clamp(1e-3, 1 - 1e-3))
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed_for(seed, "strip")))
+    alpha, sigma = process.marginal(t)
+    noisy = to_uint8(process.noisy(x0, eps, t) / (alpha**2 + sigma**2).sqrt())
     figure, axes = plt.subplots(1, COLUMNS, figsize=(COLUMNS, 1.35), layout="constrained")
-    for cell, image, step_number in zip(axes, noisy, t.tolist(), strict=True):
+    label = LABELS[about["diffusion"]["process"]]
+    levels = zip(t.tolist(), alpha.flatten().tolist(), sigma.flatten().tolist(), strict=True)
+    for cell, image, (time, signal, noise) in zip(axes, noisy, levels, strict=True):
         cell.imshow(image, cmap="gray", vmin=0, vmax=255)
-        cell.set_title(f"t = {step_number}\n√ᾱ = {objective.signal[step_number]:.3f}", fontsize=7)
+        cell.set_title(label.format(t=time, alpha=signal, sigma=noise), fontsize=7)
         cell.axis("off")
     save_figure(figure, strip, dpi=300)
 
@@ -64,7 +82,7 @@ if __name__ == "__main__":
         plot_forward(
             Path(snakemake.input.images),
             [Path(path) for path in snakemake.input.shards],
+            Path(snakemake.input.model),
             Path(snakemake.output.strip),
-            config["diffusion"],
             config["seed"],
         )

@@ -1,0 +1,123 @@
+"""A trained model: its network, its process, and the conditions that it knows."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.files import REMAKE
+from workflow_scripts.diffusion.conditions import Conditions
+from workflow_scripts.diffusion.network import Network, build_network, load_network
+from workflow_scripts.diffusion.process import Level, Process, make_process
+
+
+@dataclass
+class Model:
+    """What is needed to ask for images.
+
+    Attributes
+    ----------
+    facts : contents of model.json, which training writes
+    """
+
+    network: Network
+    process: Process
+    conditions: Conditions
+    facts: dict
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.network.parameters()).device
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of images in pixels."""
+        return self.facts["image_size"]
+
+    def denoise(self, x: Tensor, level: Level, c: Tensor) -> Tensor:
+        """Return the expected x_0 of images at a level: see `Process.denoise`."""
+        return self.process.denoise(self.network, x, level, c)
+
+
+def load_model(
+    folder: str | Path, device: torch.device | str = "cpu", weights: str | Path | None = None
+) -> Model:
+    """Load a trained model, ready to evaluate.
+
+    Parameters
+    ----------
+    folder : of model.json and unet/, as training and export leave them
+    device : where to compute
+    weights : other weights than those of unet/: a file of ema/
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged, or does not fit the others.
+    """
+    folder, device = Path(folder), torch.device(device)
+    path = folder / "model.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        size, conditions = facts["image_size"], Conditions(facts["conditions"])
+        process = make_process(facts["diffusion"], size, facts["sigma_data"], device)
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} is missing, so {folder} holds no model. Name the folder of a trained or "
+            "exported model, such as results/phantom/models/recommended."
+        ) from None
+    except (ValueError, TypeError, LookupError, AttributeError, InputError) as error:
+        raise InputError(f"{path} does not describe a model ({error!r}). {REMAKE}") from None
+    if weights is None:
+        network = load_network(folder / "unet", device)
+    else:
+        network = reweighted(facts, conditions, Path(weights)).to(device)
+    if (network.image_size, network.width) != (size, conditions.width):
+        raise InputError(
+            f"{path} describes images of {size} pixels and {conditions.width} columns of "
+            f"conditions, but the network beside it takes {network.image_size} and "
+            f"{network.width}: they are of different models. {REMAKE}"
+        )
+    if device.type == "cuda":
+        network.to(memory_format=torch.channels_last)
+    return Model(network, process, conditions, facts)
+
+
+def reweighted(facts: dict, conditions: Conditions, weights: Path) -> Network:
+    """Return the network that `facts` describes with the weights of a safetensors file."""
+    try:
+        # Without storage: the weights follow, and no random number is drawn.
+        with torch.device("meta"):
+            network = build_network(
+                facts["network"], facts["image_size"], conditions.width, len(conditions.attributes)
+            )
+        network.load_state_dict(load_file(weights), assign=True)
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{weights} holds no weights of this model ({reason}). {REMAKE}") from None
+    return network.eval().requires_grad_(False)
+
+
+def load_guide(
+    folder: str | Path, autoguidance: str | None, device: torch.device | str = "cpu"
+) -> Model | None:
+    """Load the worse model that autoguidance leads away from, if any (Karras et al. 2024).
+
+    Parameters
+    ----------
+    folder : of the model that is guided
+    autoguidance : configuration entry of a sampler: None, `early` for an average of the model's
+        own weights from the beginning of its training, or the name of the model's neighbour
+    """
+    folder = Path(folder)
+    if autoguidance is None:
+        return None
+    if autoguidance == "early":
+        return load_model(folder, device, weights=folder / "ema" / "early.safetensors")
+    return load_model(folder.parent / autoguidance, device)

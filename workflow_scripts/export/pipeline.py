@@ -1,0 +1,153 @@
+"""Samples chest radiographs from this model with diffusers alone.
+
+    from diffusers import DiffusionPipeline
+
+    pipeline = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
+    images = pipeline(finding="Effusion", batch_size=4).images
+
+This file travels with the weights and imports torch, numpy and diffusers, nothing else.
+"""
+
+import math
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DModel
+from diffusers.utils.torch_utils import randn_tensor
+from torch import nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+
+class ConditionEmbedding(nn.Module):
+    """An embedding that takes a weight for each entry: (n, entries) to (n, features)."""
+
+    def __init__(self, weight: torch.Tensor):
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, c: torch.Tensor) -> torch.Tensor:
+        return c @ self.weight
+
+
+class RadiographPipeline(DiffusionPipeline):
+    """A UNet on patches of pixels, told what to show, under any of diffusers' solvers.
+
+    Parameters
+    ----------
+    unet : its class embedding has one entry per column of the condition vector
+    scheduler : DPM-Solver++ (2M) as exported; of models that are not EDM's also others of
+        diffusers, made `from_config` of its
+    conditions : for each attribute (finding, view, sex, age) the values that the model knows; each
+        has a block of columns, one per value and a last one for "not stated"
+    time_offset : what the network's time is above the scheduler's
+    """
+
+    # What has a default stands in model_index.json itself; the others are folders beside it.
+    def __init__(
+        self, unet: UNet2DModel, scheduler, conditions: dict | None = None, time_offset: int = 0
+    ):
+        super().__init__()
+        if not isinstance(unet.class_embedding, ConditionEmbedding):
+            unet.class_embedding = ConditionEmbedding(unet.class_embedding.weight.detach())
+        self.register_modules(unet=unet, scheduler=scheduler)
+        self.register_to_config(conditions=conditions, time_offset=time_offset)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        finding: str | list[str] | None = None,
+        view: str | None = None,
+        sex: str | None = None,
+        age: float | None = None,
+        batch_size: int = 1,
+        num_inference_steps: int = 20,
+        guidance_scale: float = 1.0,
+        guidance_interval: tuple[float, float] | None = None,
+        guided: list[str] | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        noise: torch.Tensor | None = None,
+        output_type: str = "pil",
+    ) -> ImagePipelineOutput:
+        """Draw images of what is asked for; what is None is left open.
+
+        Parameters
+        ----------
+        finding : one name, or several where the model was trained on films with several findings
+        view, sex : for example "AP", "F"
+        age : in years
+        guidance_scale : 1 is the model as it is; more shows what is asked for more plainly and
+            less variedly (Ho & Salimans 2022)
+        guidance_interval : noise over signal, σ/α, between which to guide (Kynkäänniemi et al.
+            2024); None: everywhere
+        guided : which conditions to show more plainly; None: all
+        noise : (batch_size, 1, height, width) from N(0, 1) instead of numbers of `generator`
+        output_type : "pil", "np" (n, height, width, 1) in [0, 1], or "pt" (n, 1, height, width) in
+            [-1, 1], not clipped
+
+        Raises
+        ------
+        ValueError
+            If the model does not know what is asked for.
+        """
+        device, patch = self.device, math.isqrt(self.unet.config.in_channels)
+        size = self.unet.config.sample_size * patch
+        if noise is None:
+            shape = (batch_size, 1, size, size)
+            noise = randn_tensor(shape, generator, device, torch.float32)
+        given = {"finding": finding, "view": view, "sex": sex, "age": age}
+        hidden = given if guided is None else guided
+        kept = {name: value for name, value in given.items() if name not in hidden}
+        asked, without = (
+            self.condition(**stated).to(device, self.unet.dtype).expand(len(noise), -1)
+            for stated in (given, kept)
+        )
+
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        x = noise.to(device) * self.scheduler.init_noise_sigma
+        for number, t in enumerate(self.progress_bar(self.scheduler.timesteps)):
+            guide = guidance_scale != 1
+            if guide and guidance_interval is not None:
+                low, high = guidance_interval
+                guide = low < float(self.scheduler.sigmas[number]) <= high
+            inputs = pixel_unshuffle(self.scheduler.scale_model_input(x, t), patch)
+            c = asked
+            if guide:
+                inputs, c = torch.cat([inputs, inputs]), torch.cat([asked, without])
+            time = t + self.config.time_offset
+            output = self.unet(inputs.to(self.unet.dtype), time, c).sample.float()
+            if guide:
+                good, bad = output.chunk(2)
+                output = bad + guidance_scale * (good - bad)
+            x = self.scheduler.step(pixel_shuffle(output, patch), t, x).prev_sample
+        if output_type == "pt":
+            return ImagePipelineOutput(images=x)
+        images = ((x + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        return ImagePipelineOutput(
+            images=self.numpy_to_pil(images) if output_type == "pil" else images
+        )
+
+    def condition(self, finding=None, view=None, sex=None, age=None) -> torch.Tensor:
+        """Return the condition vector: float32 (columns,)."""
+        given = {"finding": finding, "view": view, "sex": sex, "age": age}
+        known = self.config.conditions
+        blocks = []
+        for name, value in given.items():
+            if name not in known:
+                if value is not None:
+                    raise ValueError(f"this model knows no {name}; it knows {', '.join(known)}")
+                continue
+            values = known[name]
+            block = np.zeros(len(values) + 1, np.float32)
+            if value is None:
+                block[-1] = 1
+            elif name == "age":  # between two columns it has a share in both
+                if not values[0] - 20 <= value <= values[-1] + 20:
+                    raise ValueError(f"age {value} is far from {values[0]} to {values[-1]} years")
+                block[:-1] = [np.interp(value, values, unit) for unit in np.eye(len(values))]
+            else:
+                for entry in [value] if isinstance(value, str) else value:
+                    if entry not in values:
+                        raise ValueError(f"{name} {entry!r} is not one of {', '.join(values)}")
+                    block[values.index(entry)] = 1
+            blocks.append(block)
+        return torch.from_numpy(np.concatenate(blocks))

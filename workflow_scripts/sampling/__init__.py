@@ -1,0 +1,1 @@
+"""Draw each sampler's images from each model."""

@@ -1,0 +1,1 @@
+"""Train a diffusion model and choose the length of its weights' average."""

@@ -1,0 +1,93 @@
+"""Choose how long the average of a model's weights is, by its loss on the validation split."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from workflow_scripts.common.devices import leased_device
+from workflow_scripts.common.files import whole_file
+from workflow_scripts.common.precision import wants_bf16
+from workflow_scripts.common.runtime import progress, step
+from workflow_scripts.common.schemas import AVERAGES
+from workflow_scripts.common.tables import write_table
+from workflow_scripts.diffusion.model import load_model
+from workflow_scripts.training.batches import read_split
+from workflow_scripts.training.ema import coefficients, combined, widths_between
+from workflow_scripts.training.validation import validation_loss
+
+LENGTHS = 5
+VALIDATION_IMAGES = 512
+
+
+def choose_average(
+    images: Path,
+    shards: list[Path],
+    short: Path,
+    long: Path,
+    unet_config: Path,
+    weights: Path,
+    average: Path,
+    config: dict,
+) -> None:
+    """Reconstruct averages of several lengths from two, and write the one with the lowest loss.
+
+    Parameters
+    ----------
+    images : table IMAGES
+    shards : the image store's shards
+    short, long : the two averages, in a folder below that of model.json
+    unet_config, weights : outputs, loaded together by `UNet2DModel.from_pretrained`
+    average : output, table AVERAGES
+    config : `ema` (the widths of the two), `device`, `precision`
+    """
+    held_out = read_split(images, shards, "val")
+    rows, best = [], None
+    with leased_device(config["device"]) as device:
+        model = load_model(short.parents[1], device, weights=short)
+        first = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+        second = load_model(short.parents[1], device, weights=long).network.state_dict()
+        bf16 = wants_bf16(config["precision"], device)
+        widths = config["ema"]
+        for width in progress(widths_between(*widths, LENGTHS), "averages", unit="average"):
+            candidate = combined(first, second, coefficients(widths, width))
+            model.network.load_state_dict(candidate)
+            loss = validation_loss(
+                model.network, model.process, model.conditions, held_out, VALIDATION_IMAGES, bf16
+            )
+            rows.append({"sigma_rel": width, "validation_loss": loss})
+            if best is None or loss < best:
+                best, chosen = loss, candidate
+        model.network.load_state_dict(chosen)
+    table = pd.DataFrame(rows)
+    table["chosen"] = table.index == table["validation_loss"].idxmin()
+    write_table(table, average, AVERAGES)
+    save_unet(model.network.unet, unet_config, weights)
+
+
+def save_unet(unet: torch.nn.Module, unet_config: Path, weights: Path) -> None:
+    """Write the two files of diffusers' own layout."""
+    unet = unet.to("cpu", memory_format=torch.contiguous_format)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=weights.parent) as folder:
+        unet.save_pretrained(folder, safe_serialization=True)
+        for path in (unet_config, weights):
+            with whole_file(path) as partial:
+                # Copied: the original can be read by nobody else.
+                shutil.copyfile(Path(folder) / path.name, partial)
+
+
+if __name__ == "__main__":
+    with step(snakemake) as config:
+        choose_average(
+            Path(snakemake.input.images),
+            [Path(path) for path in snakemake.input.shards],
+            Path(snakemake.input.short),
+            Path(snakemake.input.long),
+            Path(snakemake.output.unet),
+            Path(snakemake.output.weights),
+            Path(snakemake.output.average),
+            config,
+        )

@@ -1,0 +1,73 @@
+"""What the averaged weights draw on their way through training: one row of images per point."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from torch import Tensor
+
+from workflow_scripts.common.figures import save_figure, tile
+from workflow_scripts.common.pixels import to_uint8
+from workflow_scripts.common.seeds import seed_for
+from workflow_scripts.diffusion.conditions import Conditions
+from workflow_scripts.diffusion.network import Network
+from workflow_scripts.diffusion.process import CLEAN, Process
+
+COLUMNS = 8
+STEPS = 12
+
+
+class ProgressGrid:
+    """Draws the same images, of the findings in turn, again and again as training goes on.
+
+    Unguided and with all else hidden, so that it shows what the network itself has learnt; by
+    DDIM, written out here: a change to the samplers is to train no model anew.
+
+    Parameters
+    ----------
+    size : of images in pixels
+    path : the picture, drawn anew with each row
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        conditions: Conditions,
+        size: int,
+        bf16: bool,
+        device: torch.device,
+        path: Path,
+    ):
+        self.process, self.bf16, self.path = process, bf16, path
+        findings = conditions.values.get("finding", [None])
+        asked = [findings[k % len(findings)] for k in range(COLUMNS)]
+        self.c = torch.stack([conditions.vector(finding) for finding in asked]).to(device)
+        stream = torch.Generator().manual_seed(seed_for("progress"))
+        self.noise = torch.randn(COLUMNS, 1, size, size, generator=stream).to(device)
+        self.levels = process.grid(STEPS)
+
+    @torch.no_grad()
+    def __call__(self, step: int, network: Network, rows: dict[int, Tensor]) -> None:
+        """Add the row of `step` to `rows`, uint8 (COLUMNS, h, w) each, and draw them all."""
+        x = self.levels[0].sigma * self.noise
+        for s, t in pairwise([*self.levels, CLEAN]):
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+                x0 = self.process.denoise(network, x, s, self.c)
+            x = t.sigma / s.sigma * x + t.alpha * (1 - t.ratio / s.ratio) * x0
+        rows[step] = torch.from_numpy(to_uint8(x))
+        draw_rows(rows, self.path)
+
+
+def draw_rows(rows: dict[int, Tensor], path: Path) -> None:
+    """Draw rows of images, uint8 (n, h, w), below one another, each with its step."""
+    sheet = tile(torch.cat(list(rows.values())).numpy(), len(next(iter(rows.values()))))
+    height, width = sheet.shape
+    figure, cell = plt.subplots(figsize=(8, 8 * height / width), layout="constrained")
+    cell.imshow(sheet, cmap="gray", vmin=0, vmax=255)
+    centres = [(row + 0.5) * height / len(rows) for row in range(len(rows))]
+    cell.set_yticks(centres, [f"step {step:,}" for step in rows], fontsize=7)
+    cell.set_xticks([])
+    cell.tick_params(length=0)
+    cell.spines[:].set_visible(False)
+    save_figure(figure, path, dpi=150)

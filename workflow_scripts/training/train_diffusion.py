@@ -1,0 +1,139 @@
+"""Train one model on the training split."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from workflow_scripts.common.devices import can_compile, leased_devices
+from workflow_scripts.common.files import sha256_of, whole_file, write_text
+from workflow_scripts.common.precision import wants_bf16
+from workflow_scripts.common.runtime import RESOURCES, log, step
+from workflow_scripts.common.schemas import TRAINING_LOG
+from workflow_scripts.common.tables import write_table
+from workflow_scripts.diffusion.conditions import measured_conditions
+from workflow_scripts.diffusion.network import build_network
+from workflow_scripts.training.batches import Split, pixel_deviation, read_split
+from workflow_scripts.training.checkpoint import Checkpoint
+from workflow_scripts.training.parallel import launch
+from workflow_scripts.training.progress import draw_rows
+from workflow_scripts.training.worker import train_model
+
+AVERAGES = ("short", "long", "early")
+
+
+def train_diffusion(
+    images: Path,
+    shards: list[Path],
+    facts: Path,
+    averages: dict[str, Path],
+    training_log: Path,
+    progress: Path,
+    checkpoints: Path,
+    config: dict,
+    code: str,
+) -> None:
+    """Train a diffusion model and write the averages of its weights.
+
+    Parameters
+    ----------
+    images : table IMAGES
+    shards : the image store's shards
+    facts : output, model.json: what there is to know about the model beside its weights
+    averages : outputs, weights of the network in safetensors, by name: `short` and `long`, over
+        the two widths of `training.ema`, and `early`, the short one at a quarter of the steps
+    training_log : output, table TRAINING_LOG
+    progress : output, picture of what the short average drew on the way
+    checkpoints : folder for the state of an unfinished run
+    config : `model` (a section of `models`), `classes` (names), `precision`, and of the resources
+        `device`, and where they are given `gpus`, `checkpoint_minutes` and `checkpoint_steps`
+    code : fingerprint of the code, so that other code does not resume this run
+    """
+    model = config["model"]
+    about = describe(read_split(images, shards, "train"), model, config["classes"])
+    checkpoint = Checkpoint(
+        checkpoints,
+        run_key(config, code, [images, *shards]),
+        float(config.get("checkpoint_minutes", 10)),
+        config.get("checkpoint_steps"),
+    )
+    if state := checkpoint.load():
+        log.info("going on from step %d of %d", state["step"], model["training"]["steps"])
+    with leased_devices(config["device"], config.get("gpus", 1)) as devices:
+        bf16 = wants_bf16(config["precision"], devices[0])
+        log.info(
+            "%.2f million parameters, %.0f million multiply-adds per image, %s",
+            about["parameters"] / 1e6,
+            about["macs"] / 1e6,
+            "bf16" if bf16 else "fp32",
+        )
+        if devices[0].type == "cuda" and not can_compile(devices[0]):
+            log.warning("not compiled, so slower: this needs Triton and a C compiler, such as gcc")
+        arguments = (images, shards, about, model["training"], bf16, checkpoint, progress)
+        launch(train_model, devices, bf16, *arguments)
+    state = checkpoint.load()
+    write_text(facts, json.dumps(about, indent=2) + "\n")
+    for name in AVERAGES:
+        save_weights(state[name], averages[name])
+    rows = pd.DataFrame(state["rows"]).astype({"validation_loss": "float64"})
+    write_table(rows, training_log, TRAINING_LOG)
+    draw_rows(state["pictures"], progress)
+    checkpoint.clear()
+
+
+def describe(training: Split, model: dict, classes: list[str]) -> dict:
+    """Return the contents of model.json, measured on the training split where they are not given.
+
+    `macs` are the multiply-adds of one evaluation of the network for one image.
+    """
+    conditions = measured_conditions(model["conditions"], classes, training.table)
+    size = training.store.size
+    with torch.device("meta"):  # no storage, no arithmetic
+        network = build_network(
+            model["network"], size, conditions.width, len(conditions.attributes)
+        )
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, 1, size, size), torch.zeros(1), torch.zeros(1, network.width))
+    return {
+        "image_size": size,
+        "network": model["network"],
+        "diffusion": model["diffusion"],
+        "sigma_data": pixel_deviation(training.store),
+        "conditions": conditions.values,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "macs": counter.get_total_flops() // 2,
+    }
+
+
+def run_key(config: dict, code: str, inputs: list[Path]) -> str:
+    """Hash everything that the weights depend on; a run may go on with other resources."""
+    model = {name: value for name, value in config.items() if name not in RESOURCES}
+    facts = [model, code, [sha256_of(path) for path in inputs]]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write weights by name as safetensors."""
+    with whole_file(path) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
+
+
+if __name__ == "__main__":
+    with step(snakemake) as config:
+        train_diffusion(
+            Path(snakemake.input.images),
+            [Path(path) for path in snakemake.input.shards],
+            Path(snakemake.output.model),
+            {name: Path(snakemake.output[name]) for name in AVERAGES},
+            Path(snakemake.output.log),
+            Path(snakemake.output.progress),
+            Path(snakemake.output.model).parent / "checkpoints",
+            config,
+            snakemake.params.code,
+        )

@@ -1,0 +1,68 @@
+"""What each process of a training does: build its parts from files and facts, and train."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from workflow_scripts.common.seeds import seed_for
+from workflow_scripts.diffusion.conditions import Conditions
+from workflow_scripts.diffusion.network import build_network
+from workflow_scripts.diffusion.process import make_process
+from workflow_scripts.training.batches import Batches, read_split
+from workflow_scripts.training.checkpoint import Checkpoint
+from workflow_scripts.training.loop import train
+from workflow_scripts.training.progress import ProgressGrid
+from workflow_scripts.training.validation import validation_loss
+
+VALIDATION_IMAGES = 256
+
+
+def train_model(
+    fabric: Fabric,
+    images: Path,
+    shards: list[Path],
+    facts: dict,
+    settings: dict,
+    bf16: bool,
+    checkpoint: Checkpoint,
+    progress: Path,
+) -> None:
+    """Train a model until its last state is in `checkpoint`.
+
+    Parameters
+    ----------
+    images, shards : table IMAGES, and the image store's shards
+    facts : contents of model.json
+    settings : the configuration section `training` of the model
+    bf16 : whether `fabric` computes in it
+    progress : picture of what the model draws on the way
+    """
+    conditions = Conditions(facts["conditions"])
+    torch.manual_seed(seed_for(settings["seed"], "weights"))
+    network = build_network(
+        facts["network"], facts["image_size"], conditions.width, len(conditions.attributes)
+    )
+    process = make_process(
+        facts["diffusion"], facts["image_size"], facts["sigma_data"], fabric.device
+    )
+    batches = Batches(
+        read_split(images, shards, "train"),
+        conditions,
+        settings,
+        fabric.device,
+        fabric.global_rank,
+        fabric.world_size,
+    )
+    validate = partial(
+        validation_loss,
+        process=process,
+        conditions=conditions,
+        split=read_split(images, shards, "val"),
+        most=VALIDATION_IMAGES,
+        bf16=bf16,
+    )
+    size = facts["image_size"]
+    grid = ProgressGrid(process, conditions, size, bf16, fabric.device, progress)
+    train(fabric, network, process, batches, settings, checkpoint, validate, grid)
