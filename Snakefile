@@ -53,25 +53,13 @@ rule train:
 
 rule samples:
     input:
-        expand(
-            rules.collect_samples.output,
-            model=config["models"],
-            sampler=config["samplers"],
-        ),
-        expand(
-            rules.plot_denoising.output,
-            model=config["models"],
-            sampler=config["samplers"],
-        ),
+        of_pairs(rules.collect_samples.output),
+        of_pairs(rules.plot_denoising.output),
 
 
 rule evaluate:
     input:
-        expand(
-            rules.measure_samples.output,
-            model=config["models"],
-            sampler=config["samplers"],
-        ),
+        of_pairs(rules.measure_samples.output),
 
 
 rule comparison:
@@ -86,7 +74,11 @@ rule study:
 
 rule export:
     input:
-        expand(rules.export_model.output, model=config["models"]),
+        # A model that only guides has no images to show on a card.
+        expand(
+            rules.export_model.output,
+            model=list(filter(samplers_of, config["models"])) or config["models"],
+        ),
 
 
 rule report:

@@ -172,9 +172,10 @@ class Judge:
 
 
 def kernel_distances(x: np.ndarray, y: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Return the unbiased kernel distance of evaluate/distances.py for each pair of rows of weights.
+    """Return the cubic kernel's distance (Bińkowski et al. 2018) for each pair of rows of weights.
 
-    Pairs of an image with itself are left out, also where a resample holds it twice.
+    Pairs of an image with itself are left out, also where a resample holds it twice. Classes count
+    as in the sets, which hold as many of each.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ from workflow_scripts.evaluate.distances import Estimate
 from workflow_scripts.training.batches import read_split
 
 PRECISION = {"recommended": "auto", "baseline": "fp32"}  # of the recipes
-SNAPSHOTS = (10, 20, 40, 70, 100)  # % of the steps, among the tenths at which the loop observes
+SNAPSHOTS = (10, 40, 100)  # % of the steps, among the tenths at which the loop observes
 # What is judged at the end: its name, the recipe, which of its weights, the sampler.
 FINAL = {
     "recommended": ("recommended", "average", "recommended"),
@@ -116,7 +116,12 @@ class Benchmark:
         folder = self.work / recipe
         record = folder / "training.json"
         if record.exists():
-            return json.loads(record.read_text())
+            found = json.loads(record.read_text())
+            if (found["asked"], found["model"]) == (minutes, self.config["models"][recipe]):
+                return found
+            sys.exit(
+                f"{folder} holds another training of {recipe}: remove it, or name other --work"
+            )
         steps = self.steps_in(recipe, minutes, timed)
         print(f"{recipe}: {steps} steps for {minutes:g} minutes", file=sys.stderr)
         training = self.training(recipe)
@@ -134,7 +139,8 @@ class Benchmark:
         with tempfile.TemporaryDirectory(dir=self.work) as checkpoints:
             start = time.perf_counter()
             state = training.train(steps, Path(checkpoints), observe=observe)
-        found = {"snapshots": taken, "loss": state["rows"][-1]["loss"], "bf16": training.bf16}
+        found = {"asked": minutes, "model": self.config["models"][recipe], "snapshots": taken}
+        found |= {"loss": state["rows"][-1]["loss"], "bf16": training.bf16}
         record.write_text(json.dumps(found))
         return json.loads(record.read_text())
 
@@ -260,6 +266,8 @@ def draw_grid(films: Films, path: Path, per_class: int = 16) -> None:
 def smoke(config: dict, given: argparse.Namespace) -> None:
     """Make everything so small that the whole comparison takes a minute."""
     given.minutes, given.timed, given.resamples = 0.1, 20, 20
+    given.work = given.work / "smoke"
+    given.output = given.work / given.output.name
     config["tensors"]["size"] = 32
     config["classifier"]["steps"] = 20
     for model in config["models"].values():

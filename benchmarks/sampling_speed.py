@@ -24,10 +24,11 @@ from common import RESULTS, ROOT, command, feature_spaces, hardware, table, vers
 from judge import RealImages
 
 from workflow_scripts.common.configuration import load
+from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.pixels import to_uint8
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.seeds import seed_for
-from workflow_scripts.diffusion.model import load_guide, load_model
+from workflow_scripts.diffusion.model import WEIGHTS, load_guide, load_model
 from workflow_scripts.diffusion.sampler import batch_size, image_seeds, sample, stated
 from workflow_scripts.evaluate.distances import Estimate, kernel_distance
 
@@ -88,8 +89,9 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--work", type=Path, default=ROOT / "results" / "sampling_speed")
-    parser.add_argument("--output", type=Path, default=RESULTS / "sampling.md")
+    parser.add_argument("--output", type=Path, help="(benchmarks/results/sampling_<device>.md)")
     given = parser.parse_args()
+    given.output = given.output or RESULTS / f"sampling_{given.device}.md"
     torch.set_num_threads(given.threads)
 
     config = load(yaml.safe_load(given.config.read_text()))
@@ -102,7 +104,9 @@ def main() -> None:
     draw = Draw(given.data / "models" / given.model, fast, classes, config, given.device)
     size = draw.model.image_size
     draw(fast | {"steps": 2}, range(draw.chunk))  # warm-up
-    key = json.dumps([draw.model.facts, fast, slow, given.per_class])
+    network = given.data / "models" / given.model / "unet" / WEIGHTS
+    parts = [sha256_of(network), fast, slow, given.per_class, given.device, given.threads]
+    key = json.dumps(parts)
     work = given.work / str(seed_for(key))
     work.mkdir(parents=True, exist_ok=True)
     total = given.per_class * len(classes)

@@ -43,6 +43,28 @@ def slug(class_name):
 
 
 SLUGS = [slug(name) for name in CLASSES]
+# What is drawn: each model in each way, but no model as its own guide: led away from itself it
+# would be unguided, at twice the cost.
+PAIRS = [
+    (model, sampler)
+    for model in config["models"]
+    for sampler, settings in config["samplers"].items()
+    if settings["autoguidance"] != model
+]
+
+
+def samplers_of(model):
+    """The samplers that are applied to a model."""
+    return [sampler for name, sampler in PAIRS if name == model]
+
+
+def of_pairs(pattern):
+    """Paths that name a model and a sampler, for each of PAIRS."""
+    return [
+        path
+        for model, sampler in PAIRS
+        for path in expand(pattern, model=model, sampler=sampler)
+    ]
 
 
 wildcard_constraints:

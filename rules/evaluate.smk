@@ -23,6 +23,14 @@ def image_set(wildcards):
     }
 
 
+def compared_metrics(wildcards):
+    """The measures of all models and samplers."""
+    if not PAIRS:
+        kind = "sampler" if config["models"] else "model"
+        raise WorkflowError(f"a comparison needs a {kind}: add one under {kind}s")
+    return of_pairs(f"{EVALUATE}/{{model}}/{{sampler}}/metrics.parquet")
+
+
 # Distances in the configured spaces; the domain classifier also says what it sees.
 SPACES = sorted({*config["evaluate"]["extractors"], "domain"})
 
@@ -113,11 +121,7 @@ rule compare_models:
         logs=[
             f"{DATA}/models/{model}/training_log.parquet" for model in config["models"]
         ],
-        metrics=[
-            f"{EVALUATE}/{model}/{sampler}/metrics.parquet"
-            for model in config["models"]
-            for sampler in config["samplers"]
-        ],
+        metrics=compared_metrics,
     output:
         table=f"{EVALUATE}/comparison.parquet",
         figure=report(

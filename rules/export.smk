@@ -3,11 +3,19 @@
 from types import SimpleNamespace
 
 from workflow_scripts.common.files import sha256_of
-from workflow_scripts.report.references import references
+from workflow_scripts.common.references import references
 
 EXPORT = f"{DATA}/export/{{model}}"
-# The first is shown on the card; without any there is nothing to export.
-SHOWN = next(iter(config["samplers"]), None)
+
+
+def shown_sampler(model):
+    """The sampler whose images the card shows."""
+    if not samplers_of(model):
+        raise WorkflowError(
+            f"models.{model}: its card shows and measures images, so that an export needs a sampler: "
+            "add one under samplers"
+        )
+    return samplers_of(model)[0]
 
 
 rule export_model:
@@ -19,14 +27,15 @@ rule export_model:
         log=f"{MODEL}/training_log.parquet",
         images=f"{TENSORS}/images.parquet",
         exclusions=f"{DATA}/exclusions.parquet",
+        unmatched=f"{TENSORS}/unmatched.parquet",
         split=f"{DATA}/split_report.json",
-        metrics=[
-            f"{DATA}/evaluate/{{model}}/{sampler}/metrics.parquet"
-            for sampler in config["samplers"]
+        metrics=lambda w: [
+            f"{DATA}/evaluate/{w.model}/{sampler}/metrics.parquet"
+            for sampler in samplers_of(w.model)
         ],
-        samples=f"{DATA}/samples/{{model}}/{SHOWN}/samples.parquet",
+        samples=lambda w: f"{DATA}/samples/{w.model}/{shown_sampler(w.model)}/samples.parquet",
         shards=lambda w: sample_shards(".npy")(
-            SimpleNamespace(model=w.model, sampler=SHOWN)
+            SimpleNamespace(model=w.model, sampler=shown_sampler(w.model))
         ),
     output:
         card=report(
@@ -48,15 +57,30 @@ rule export_model:
         config=lambda w: canonical(
             name=w.model,
             settings=model_recipe(w.model),
-            samplers=list(config["samplers"].items()),
+            samplers=[
+                (name, config["samplers"][name]) for name in samplers_of(w.model)
+            ],
             dataset={key: config["dataset"][key] for key in ("name", "kind")},
             classes=CLASSES,
             references=references(
-                config | {"models": {w.model: config["models"][w.model]}}
+                config
+                | {
+                    "models": {w.model: config["models"][w.model]},
+                    "samplers": {
+                        name: config["samplers"][name] for name in samplers_of(w.model)
+                    },
+                }
             ),
         ),
         code=fingerprint("export/export_model"),
         # By content: an edited template writes the card again, a moved checkout does not.
-        template=sha256_of(f"{workflow.basedir}/resources/export/card.md.j2"),
+        # The pipeline, which is copied as it stands, takes its comments with it.
+        files=[
+            sha256_of(f"{workflow.basedir}/{path}")
+            for path in (
+                "resources/export/card.md.j2",
+                "workflow_scripts/export/pipeline.py",
+            )
+        ],
     script:
         "../workflow_scripts/export/export_model.py"

@@ -1,12 +1,10 @@
 # One page that shows what ran, on what, and what came out.
 
-from itertools import product
-
 from workflow_scripts.common.files import sha256_of
 
 # Lists of files stand in the sorted order of the names; render_report relies on it.
 REPORT_MODELS = sorted(config["models"])
-REPORT_PAIRS = list(product(REPORT_MODELS, sorted(config["samplers"])))
+REPORT_PAIRS = sorted(PAIRS)
 REPORT_STUDIES = sorted(config["studies"])
 PAGE = [
     f"{workflow.basedir}/resources/report/{name}"
@@ -57,7 +55,15 @@ rule render_report:
     log:
         f"{DATA}/logs/render_report.log",
     params:
-        config=canonical(**config),
+        # Without what jobs are given: another device, or more of them, makes no other page.
+        config=canonical(
+            **{
+                key: value
+                for key, value in config.items()
+                if key not in ("device", "checkpoint", "models")
+            },
+            models={name: model_recipe(name) for name in config["models"]},
+        ),
         code=fingerprint("report/render_report"),
         # By content: an edited template draws the page again, a moved checkout does not.
         template=[sha256_of(path) for path in PAGE],

@@ -116,8 +116,13 @@ rule plot_denoising:
         gpu=GPUS,
         device=config["device"],
     params:
+        # How many images are drawn in how many jobs does not matter to the first of each class.
         config=lambda w: canonical(
-            sampler=config["samplers"][w.sampler],
+            sampler={
+                key: value
+                for key, value in config["samplers"][w.sampler].items()
+                if key not in ("per_class", "shards")
+            },
             classes=CLASSES,
             precision=config["precision"],
         ),

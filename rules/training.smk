@@ -21,7 +21,7 @@ rule train_diffusion:
         ),
     log:
         f"{DATA}/logs/train_diffusion/{{model}}.log",
-    threads: 2
+    threads: lambda w: max(2, config["models"][w.model]["gpus"])
     resources:
         gpu=model_gpus,
         device=config["device"],

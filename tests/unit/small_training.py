@@ -20,7 +20,7 @@ from workflow_scripts.training.batches import Batches, read_split
 from workflow_scripts.training.checkpoint import Checkpoint
 from workflow_scripts.training.ema import PowerAverage, exponent
 from workflow_scripts.training.parallel import make_fabric
-from workflow_scripts.training.train_diffusion import AVERAGES, train_diffusion
+from workflow_scripts.training.train_diffusion import AVERAGE_NAMES, train_diffusion
 from workflow_scripts.training.worker import train_model
 
 CLASSES = ["No Finding", "Effusion", "Pneumonia"]
@@ -141,11 +141,13 @@ def run(folder: Path, images: Path, shards: list[Path], **config) -> None:
         images,
         shards,
         folder / "model.json",
-        {name: folder / "ema" / f"{name}.safetensors" for name in AVERAGES},
+        {name: folder / "ema" / f"{name}.safetensors" for name in AVERAGE_NAMES},
         folder / "training_log.parquet",
         folder / "progress.png",
         folder / "checkpoints",
-        {"model": MODEL, "classes": CLASSES, "precision": "fp32", "device": "cpu"} | config,
+        {"model": MODEL, "classes": CLASSES, "precision": "fp32"}
+        | {"device": "cpu", "gpus": 1, "checkpoint_minutes": 10}
+        | config,
         "code",
     )
 
@@ -231,9 +233,12 @@ def power_weighted(history: dict[int, torch.Tensor], width: float) -> torch.Tens
 
 def end_badly(fabric, how: str) -> None:
     """Be one of two processes, of which the second ends badly."""
+    fabric.barrier()  # the first would be gone before the second has met it
     if fabric.global_rank == 1:
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if how == "full disk":
+            raise OSError(28, "No space left on device", "models/key.pt")
         raise ZeroDivisionError(how)
 
 

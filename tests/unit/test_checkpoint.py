@@ -1,8 +1,10 @@
 """The state of an unfinished training: its own, whole, and good to go on from after any end."""
 
+import errno
 import random
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from small_training import CLASSES, MODEL, outputs, run, write_images
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.files import full_disk_named
 from workflow_scripts.training.checkpoint import Checkpoint
 from workflow_scripts.training.train_diffusion import run_key
 
@@ -89,6 +92,19 @@ def test_a_foreign_file_is_refused(tmp_path, content):
         Checkpoint(tmp_path, "key").load()
 
 
+def test_a_full_disk_is_an_error_of_the_system_that_names_the_file(tmp_path, monkeypatch):
+    @contextmanager
+    def full(path):
+        with full_disk_named(path):
+            yield Path("/dev/full")
+
+    monkeypatch.setattr("workflow_scripts.training.checkpoint.whole_file", full)
+    checkpoint = Checkpoint(tmp_path, "key")
+    with pytest.raises(OSError, match="No space left") as error:
+        checkpoint.save({"network": {"w": torch.randn(100_000)}})
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(checkpoint.path))
+
+
 class Harmful:
     """What runs code when it is unpickled."""
 
@@ -117,7 +133,7 @@ def test_the_end_clears_what_abandoned_and_killed_trainings_left(tmp_path):
 
 def test_a_refused_state_stops_the_step_before_it_computes(tmp_path):
     images, shards = write_images(tmp_path)
-    config = {"model": MODEL, "classes": CLASSES, "precision": "fp32", "device": "cpu"}
+    config = {"model": MODEL, "classes": CLASSES, "precision": "fp32"}
     key = run_key(config, "code", [images, *shards])
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / f"{key}.pt").write_bytes(b"not a checkpoint")
@@ -137,5 +153,5 @@ def test_the_key_of_a_run_changes_with_configuration_code_and_data_but_not_with_
         run_key({"steps": 1}, "code", [two]),
     ]
     assert len({key, *other}) == 4
-    given = {"device": "cuda", "gpus": 4, "checkpoint_minutes": 1, "checkpoint_steps": 5}
+    given = {"device": "cuda", "gpu": 4, "gpus": 4, "checkpoint_minutes": 1, "checkpoint_steps": 5}
     assert run_key({"steps": 1} | given, "code", [one]) == key

@@ -1,6 +1,7 @@
 """The length of the average is chosen by validation, and the model loads with diffusers alone."""
 
 import json
+import math
 
 import matplotlib.pyplot as plt
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from small_training import DIFFUSION, FACTS, MODEL, TRAINING, VALUES, run, write_images
 
+from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.runtime import log
 from workflow_scripts.common.schemas import AVERAGES, TRAINING_LOG
 from workflow_scripts.common.tables import read_table
@@ -34,22 +36,27 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     images, shards = write_images(folder)
     run(folder, images, shards, model=MODEL | {"training": TRAINING | {"steps": 60}})
+    choose(folder, folder)
+    return folder
+
+
+def choose(folder, into):
+    """Choose the average of the model trained in one folder, into another."""
     choose_average(
-        images,
-        shards,
+        folder / "images.parquet",
+        [folder / "films.npy"],
         folder / "ema" / "short.safetensors",
         folder / "ema" / "long.safetensors",
-        folder / "unet" / "config.json",
-        folder / "unet" / "diffusion_pytorch_model.safetensors",
-        folder / "average.parquet",
+        into / "unet" / "config.json",
+        into / "unet" / "diffusion_pytorch_model.safetensors",
+        into / "average.parquet",
         {"ema": [0.05, 0.1], "device": "cpu", "precision": "fp32"},
     )
-    return folder
 
 
 def held_out_loss(folder, model):
     split = read_split(folder / "images.parquet", [folder / "films.npy"], "val")
-    return validation_loss(model.network, model.process, model.conditions, split, 512)
+    return validation_loss(model.network, model.process, model.conditions, split)
 
 
 def test_the_length_with_the_lowest_validation_loss_is_chosen(trained):
@@ -65,6 +72,20 @@ def test_the_length_with_the_lowest_validation_loss_is_chosen(trained):
         model = load_model(trained, weights=trained / "ema" / f"{name}.safetensors")
         expected = table["validation_loss"].iloc[row]
         assert held_out_loss(trained, model) == pytest.approx(expected)
+
+
+def test_a_loss_that_is_no_number_is_never_chosen(trained, tmp_path, monkeypatch):
+    where = "workflow_scripts.training.choose_average.validation_loss"
+    losses = [math.nan, 0.3, 0.2, math.nan, math.inf]
+    monkeypatch.setattr(where, lambda *_: losses.pop(0))
+    choose(trained, tmp_path)
+    table = read_table(tmp_path / "average.parquet", AVERAGES)
+    assert table["validation_loss"].tolist() == [math.inf, 0.3, 0.2, math.inf, math.inf]
+    assert table["chosen"].tolist() == [False, False, True, False, False]
+    monkeypatch.setattr(where, lambda *_: math.nan)
+    with pytest.raises(InputError, match=r"no average.*finite loss.*Lower training\.learning_rate"):
+        choose(trained, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_the_chosen_weights_are_made_from_the_two_averages_and_load_with_diffusers(trained):

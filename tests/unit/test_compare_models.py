@@ -45,6 +45,8 @@ def metric_table(value: float, extractors: list[str]) -> pd.DataFrame:
             "interval": "95 %",
             "floor": 0.01,
             "train": 0.01,
+            "expected": np.nan,
+            "expected_high": np.nan,
             "seed": 4,
         }
         for metric, extractor, score in [

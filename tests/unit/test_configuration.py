@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from workflow_scripts.acquire.phantom import describe
 from workflow_scripts.common.configuration import load, schema
+from workflow_scripts.common.configuration_rules import EDM_RANGE, LEAST_SIGNAL, PHANTOM_VIEWS
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.curate.parse_labels import VIEWS
+from workflow_scripts.diffusion.process import EDM, make_process
 
 ROOT = Path(__file__).parents[2]
 DEFAULT_TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
@@ -211,6 +215,32 @@ def test_views_are_those_that_a_label_table_may_state():
     assert set(views) == VIEWS
 
 
+def test_noise_levels_of_edm_are_those_of_the_process():
+    assert EDM.sigma_range == EDM_RANGE
+
+
+def test_views_of_phantoms_are_those_drawn():
+    assert set(describe(patients=40, archives=1, seed=1)["view"]) == set(PHANTOM_VIEWS)
+
+
+@pytest.mark.parametrize("zero_terminal_snr", [False, True])
+@pytest.mark.parametrize("betas", [[1e-12] * 25, [1 - LEAST_SIGNAL ** (1 / 25) * 1.001] * 25])
+def test_a_schedule_of_the_least_and_the_most_noise_that_is_allowed_has_levels(
+    betas, zero_terminal_snr
+):
+    settings = {"process": "ddpm", "timesteps": 25, "schedule": "betas", "betas": betas}
+    config = load(
+        changed(
+            models__recommended__diffusion=settings | {"zero_terminal_snr": zero_terminal_snr},
+        )
+    )
+    process = make_process(config["models"]["recommended"]["diffusion"], 64, 1.0)
+    ratios = [process.level(float(t)).ratio for t in range(25)]
+    assert ratios[0] > 0
+    assert all(before < now for before, now in pairwise(ratios))
+    assert math.isinf(ratios[-1]) == zero_terminal_snr
+
+
 def test_one_number_has_one_type():
     config = load(changed(tensors__size=64.0, models__recommended__diffusion__min_snr_gamma=5))
     assert type(config["tensors"]["size"]) is int
@@ -323,7 +353,8 @@ def test_a_key_of_another_choice_is_told_whose_it_is(key, value, expected):
         ("models__recommended__gpus", 0, "models.recommended.gpus: 0 is not allowed; give a whole number, at least 1"),
         ("models__recommended__training__ema", [0.1], "models.recommended.training.ema: [0.1] is not allowed; give a list, exactly 2, each a number, above 0, below 0.2886"),
         ("models__recommended__training__ema", [0.1, 0.29], "models.recommended.training.ema[1]: 0.29 is not allowed"),
-        ("models__recommended__diffusion__betas", [0.1, 1], "models.recommended.diffusion.betas[1]: 1.0 is not allowed; give a number, above 0, below 1"),
+        ("models__recommended__diffusion__betas", [0.1, 1], "models.recommended.diffusion.betas[1]: 1.0 is not allowed; give a number, at least 1e-12, below 1"),
+        ("models__recommended__diffusion__betas", [0.0, 0.1], "models.recommended.diffusion.betas[0]: 0.0 is not allowed; give a number, at least 1e-12, below 1"),
         ("samplers__dpm20__sigma_min", 0, "samplers.dpm20.sigma_min: 0.0 is not allowed; give a number, above 0 or null"),
         ("samplers__dpm20__guidance_interval", [-1, 2], "samplers.dpm20.guidance_interval[0]: -1.0 is not allowed; give a number, at least 0"),
         ("samplers__dpm20__condition", {"age": 121}, "samplers.dpm20.condition.age: 121.0 is not allowed; give a number, at least 0, at most 120"),
@@ -523,11 +554,16 @@ PAIRS = {
     ),
     "betas of another length": (
         {f"{MODEL}__diffusion__schedule": "betas", f"{MODEL}__diffusion__betas": [0.1] * 25},
-        r"models\.recommended\.diffusion\.betas: 25 numbers for 1000 timesteps",
+        r"models\.recommended\.diffusion\.betas: 25 numbers for 1000 timesteps; .* set timesteps",
         {f"{MODEL}__diffusion__timesteps": 25},
     ),
+    "betas that leave nothing": (
+        {f"{MODEL}__diffusion": {"schedule": "betas", "timesteps": 25, "betas": [0.9] * 25}},
+        r"models\.recommended\.diffusion\.betas: they leave 1e-25 of the signal .* leave 1e-20",
+        {f"{MODEL}__diffusion": {"schedule": "betas", "timesteps": 25, "betas": [0.8] * 25}},
+    ),
     "betas of a named schedule": (
-        {f"{MODEL}__diffusion__betas": [0.1] * 1000},
+        {f"{MODEL}__diffusion__betas": [0.01] * 1000},
         r"models\.recommended\.diffusion\.betas: schedule cosine computes its own",
         {f"{MODEL}__diffusion__schedule": "betas"},
     ),
@@ -588,6 +624,53 @@ PAIRS = {
         r"samplers\.dpm20\.steps: 51",
         {f"{SAMPLER}__steps": 50},
     ),
+    "more steps than time steps, by Heun's method": (
+        {f"{MODEL}__diffusion__timesteps": 50, f"{SAMPLER}__steps": 51, f"{SAMPLER}__spacing": "trailing"},
+        r"samplers\.dpm20\.steps: 51",
+        {f"{SAMPLER}__method": "heun", f"{SAMPLER}__spacing": "auto"},
+    ),
+    "less noise than EDM has": (
+        {f"{MODEL}__diffusion": {"process": "edm"}, f"{SAMPLER}__sigma_min": 0.001},
+        r"samplers\.dpm20\.sigma_min: 0\.001 is outside .* models\.recommended, 0\.002 to 80 .* null for 0\.002",
+        {f"{SAMPLER}__sigma_min": 0.002},
+    ),
+    "no noise but the most": (
+        {f"{MODEL}__diffusion": {"process": "edm"}, f"{SAMPLER}__sigma_min": 80},
+        r"samplers\.dpm20\.sigma_min: 80 is outside",
+        {f"{SAMPLER}__sigma_min": 79},
+    ),
+    "more noise than EDM has": (
+        {f"{MODEL}__diffusion": {"process": "edm"}, f"{SAMPLER}__sigma_max": 81},
+        r"samplers\.dpm20\.sigma_max: 81 is outside .* null for 80",
+        {f"{SAMPLER}__sigma_max": 80},
+    ),
+    "the same of another process": (
+        {f"{MODEL}__diffusion": {"process": "edm"}, f"{SAMPLER}__sigma_max": 0.002},
+        r"samplers\.dpm20\.sigma_max: 0\.002 is outside",
+        {f"{MODEL}__diffusion": {"process": "vp_sde"}},
+    ),
+    "a view that no phantom has": (
+        {f"{MODEL}__conditions": ["finding", "view"], f"{SAMPLER}__condition": {"view": "LATERAL"}},
+        r"samplers\.dpm20\.condition\.view: no phantom film is LATERAL, .* give AP or PA",
+        {"dataset__kind": "nih"},
+    ),
+    "the same view of a phantom": (
+        {f"{MODEL}__conditions": ["finding", "view"], f"{SAMPLER}__condition": {"view": "LL"}},
+        r"samplers\.dpm20\.condition\.view: no phantom film is LL",
+        {f"{SAMPLER}__condition": {"view": "PA"}},
+    ),
+    "a study of films with further findings": (
+        {f"{SAMPLER}__condition": {"findings": ["Cardiomegaly"]}, "cohort__labels": "multi",
+         "studies__augmentation__model": "recommended"},
+        r"studies\.augmentation\.sampler: the images of dpm20 show further findings .* its class alone",
+        {"studies": {}},
+    ),
+    "a study of a model that guides": (
+        {"models__small": DEFAULT["models"]["recommended"], f"{SAMPLER}__autoguidance": "small",
+         "studies__augmentation__model": "small"},
+        r"studies\.augmentation\.model: small is the guide of the sampler dpm20",
+        {"studies__augmentation__model": "recommended"},
+    ),
     "trailing steps without an end of time": (
         {f"{MODEL}__diffusion": {"process": "edm"}, f"{SAMPLER}__spacing": "trailing"},
         r"samplers\.dpm20\.spacing: trailing .* models\.recommended has none \(process edm\)",
@@ -639,7 +722,7 @@ PAIRS = {
         {f"{SAMPLER}__autoguidance": "small"},
     ),
     "a model that guides itself": (
-        {f"{SAMPLER}__autoguidance": "recommended"},
+        {f"{SAMPLER}__autoguidance": "recommended", "studies": {}},
         r"samplers\.dpm20\.autoguidance: recommended is the only model",
         {"models__small": DEFAULT["models"]["recommended"]},
     ),
@@ -660,17 +743,17 @@ PAIRS = {
         {f"{SAMPLER}__condition": {"sex": "F"}},
     ),
     "further findings of a single-label cohort": (
-        {f"{SAMPLER}__condition": {"findings": ["Cardiomegaly"]}},
+        {f"{SAMPLER}__condition": {"findings": ["Cardiomegaly"]}, "studies": {}},
         r"samplers\.dpm20\.condition\.findings: cohort\.labels is single",
         {"cohort__labels": "multi"},
     ),
     "further findings that are no class": (
-        {f"{SAMPLER}__condition": {"findings": ["Mass"]}, "cohort__labels": "multi"},
+        {f"{SAMPLER}__condition": {"findings": ["Mass"]}, "cohort__labels": "multi", "studies": {}},
         r"samplers\.dpm20\.condition\.findings: 'Mass' is no finding of cohort\.classes .*\(Atelectasis, ",
         {f"{SAMPLER}__condition": {"findings": ["Effusion", "Atelectasis"]}},
     ),
     "no finding beside a finding": (
-        {f"{SAMPLER}__condition": {"findings": ["No Finding"]}, "cohort__labels": "multi"},
+        {f"{SAMPLER}__condition": {"findings": ["No Finding"]}, "cohort__labels": "multi", "studies": {}},
         r"samplers\.dpm20\.condition\.findings: 'No Finding' is no finding",
         {f"{SAMPLER}__condition": {"findings": ["Effusion"]}},
     ),

@@ -32,12 +32,31 @@ def test_more_gpus_than_there_are_is_an_error(monkeypatch):
         pass
 
 
-def test_compiling_needs_a_gpu_and_a_c_compiler(monkeypatch):
+def test_more_gpus_than_the_run_allows_is_an_error_but_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    with (
+        pytest.raises(InputError, match=r"2 GPUs.*allows 1: give --resources gpu=2"),
+        devices.leased_devices("auto", 2, allowed=1),
+    ):
+        pass
+    with devices.leased_devices("cpu", 2, allowed=0) as several:
+        assert len(several) == 2
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 0)
+    with devices.leased_devices("auto", 2, allowed=1) as several:
+        assert len(several) == 2
+
+
+def test_compiling_needs_a_gpu_a_c_compiler_and_the_headers_of_python(monkeypatch, tmp_path):
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(devices.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
     monkeypatch.setattr(devices, "has_triton", lambda: True)
     monkeypatch.setattr(devices.shutil, "which", {"gcc": "/usr/bin/gcc"}.get)
     monkeypatch.delenv("CC", raising=False)
     assert devices.can_compile(torch.device("cuda", 0))
     assert not devices.can_compile(torch.device("cpu"))
+    (tmp_path / "Python.h").unlink()
+    assert not devices.can_compile(torch.device("cuda", 0))
+    (tmp_path / "Python.h").touch()
     monkeypatch.setattr(devices.shutil, "which", lambda name: None)
     assert not devices.can_compile(torch.device("cuda", 0))
 
@@ -124,6 +143,16 @@ def test_jobs_that_each_see_another_gpu_as_device_0_do_not_wait_for_each_other(
     assert names == {"5f3a.lock", "81c2.lock", "choosing.lock"}
     for lease in held:
         lease.__exit__(None, None, None)
+
+
+def test_a_user_without_a_name_leases(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(devices, "physical_names", lambda count: ["a"])
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    with devices.lease(1):
+        assert [path.name for path in tmp_path.iterdir()] == [f"synthorax-gpus-{os.getuid()}"]
 
 
 def test_a_lock_folder_of_somebody_else_is_refused(tmp_path, monkeypatch):

@@ -160,6 +160,77 @@ def test_jackknife_agrees_with_leaving_out_and_starting_anew(grouped):
     assert estimate.value - estimate.low == pytest.approx(half, rel=1e-6)
 
 
+def naive_stratified(x: np.ndarray, y: np.ndarray, of_x: np.ndarray, of_y: np.ndarray, share):
+    """Σ p_k p_l of the mean kernels of classes k and l, within and across: term by term."""
+
+    def mean(a, b, same):
+        kernel = (a @ b.T / a.shape[1] + 1) ** 3
+        if same:
+            return (kernel.sum() - np.trace(kernel)) / (len(a) * (len(a) - 1))
+        return kernel.mean()
+
+    total = 0.0
+    for k, p in share.items():
+        for m, q in share.items():
+            within = sum(mean(s[of == k], s[of == m], k == m) for s, of in ((x, of_x), (y, of_y)))
+            total += p * q * (within - 2 * mean(x[of_x == k], y[of_y == m], False))
+    return total
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_stratified_distance_and_jackknife_agree_with_a_loop(grouped):
+    x, y = features(14, 4, 0), features(14, 4, 1, shift=0.5)
+    of = np.array(list("AAAAAABBBBBCCC"))
+    share = {name: np.mean(of == name) for name in "ABC"}
+    # Patients, some with images of two classes.
+    patients = np.array(list("aabcddaefghchi")) if grouped else np.arange(14)
+    variance = 0.0
+    for side in (0, 1):
+        deviation = dict.fromkeys(patients, 0.0)
+        for name in share:
+            values = {}
+            for patient in np.unique(patients[of == name]):
+                keep = ~((patients == patient) & (of == name))
+                sets, classes = [x, y], [of, of]
+                sets[side], classes[side] = sets[side][keep], of[keep]
+                values[patient] = naive_stratified(*sets, *classes, share)
+            for patient, found in values.items():
+                off = found - np.mean(list(values.values()))
+                deviation[patient] += np.sqrt((len(values) - 1) / len(values)) * off
+        variance += sum(off**2 for off in deviation.values())
+    estimate = kernel_distance(x, y, patients, patients, of, of)
+    assert estimate.value == pytest.approx(naive_stratified(x, y, of, of, share), rel=1e-9)
+    assert estimate.high - estimate.value == pytest.approx(1.959964 * np.sqrt(variance), rel=1e-6)
+
+
+def test_sets_of_fixed_class_numbers_are_compared_without_bias():
+    """Two samples of one distribution, six classes far apart: 0 on average, and covered."""
+    classes = np.repeat(np.arange(6), 25)
+    centres = 3 * np.random.default_rng(0).normal(size=(6, 8))
+    found, plain = [], []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        x, y = (centres[classes] + rng.normal(size=(150, 8)) for _ in range(2))
+        found.append(kernel_distance(x, y, classes_x=classes, classes_y=classes))
+        plain.append(kernel_distance(x, y).value)
+    values = np.array([estimate.value for estimate in found])
+    error = values.std() / np.sqrt(len(values))
+    assert abs(values.mean()) < 3 * error
+    assert np.mean(plain) < -20 * error, "which is what the weights are for"
+    assert np.mean([estimate.low <= 0 <= estimate.high for estimate in found]) > 0.93
+
+
+def test_a_class_of_one_image_is_refused_and_one_of_two_has_no_interval():
+    x, y = features(6, 3, 0), features(6, 3, 1)
+    few = np.array([0, 0, 0, 0, 0, 1])
+    with pytest.raises(ValueError, match="of each class"):
+        kernel_distance(x, y, classes_x=few, classes_y=few)
+    few[4] = 1
+    estimate = kernel_distance(x, y, classes_x=few, classes_y=few)
+    assert np.isfinite(estimate.value)
+    assert np.isnan(estimate.low)
+
+
 def test_disjoint_halves_of_one_distribution_cover_zero():
     covered = []
     for seed in range(300):

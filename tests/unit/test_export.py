@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from diffusers import DDIMScheduler, UniPCMultistepScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import (
     AVERAGES,
     EXCLUSIONS,
@@ -23,6 +25,7 @@ from workflow_scripts.common.schemas import (
     SAMPLES,
     SPLITS,
     TRAINING_LOG,
+    UNMATCHED,
 )
 from workflow_scripts.common.tables import write_table
 from workflow_scripts.diffusion import load_model, sample
@@ -70,6 +73,8 @@ PROCESSES = {
     "linear": FINITE | {"schedule": "linear", "prediction": "epsilon", "weighting": "none"},
     "short": DDPM | {"timesteps": 100, "schedule": "sigmoid", "prediction": "sample"},
     "vp-sde": VP_SDE,
+    "score": VP_SDE | {"prediction": "epsilon"},
+    "cosine-epsilon": FINITE | {"prediction": "epsilon", "weighting": "none"},
     "edm": EDM,
 }
 TRAINING = {
@@ -89,6 +94,9 @@ CONDITIONS = Conditions(
 DPM = {
     "method": "dpm++2m",
     "steps": 20,
+    "spacing": "auto",
+    "sigma_min": None,
+    "sigma_max": None,
     "guidance": 2.0,
     "guidance_interval": None,
     "guided": None,
@@ -127,7 +135,8 @@ def write_model(folder: Path, diffusion: dict, conditions: Conditions = CONDITIO
     return facts
 
 
-def image_table(rng: np.random.Generator) -> pd.DataFrame:
+def image_table(rng: np.random.Generator, **columns) -> pd.DataFrame:
+    """IMAGES, some of their columns replaced."""
     count = 180
     patients = rng.integers(0, 60, count)
     labels = rng.integers(0, len(CLASSES), count)
@@ -146,12 +155,13 @@ def image_table(rng: np.random.Generator) -> pd.DataFrame:
             "shard": "part",
             "row": np.arange(count),
         }
-    )
+    ).assign(**columns)
 
 
 def metric_table(copied: bool = False) -> pd.DataFrame:
     """METRICS of one sampler."""
     rows = []
+    chance = {"memorised_fraction": (0.0083, 0.0194), "closer_to_train": (0.5, np.nan)}
     for metric, extractor, name, value, floor in (
         ("frechet_distance", "domain", "Fréchet distance", 12.3, 4.5),
         ("kernel_distance", "domain", "Kernel distance (MMD²)", 0.034, 0.002),
@@ -177,16 +187,34 @@ def metric_table(copied: bool = False) -> pd.DataFrame:
                     "interval": "95 %" if known else "none",
                     "floor": floor,
                     "train": floor,
+                    "expected": chance.get(metric, (np.nan, np.nan))[0],
+                    "expected_high": chance.get(metric, (np.nan, np.nan))[1],
                     "seed": 4,
                 }
             )
     return pd.DataFrame(rows)
 
 
-def write_artefacts(folder: Path, diffusion: dict, copied: bool = False) -> Artefacts:
-    """Write all that the export reads."""
+def write_artefacts(
+    folder: Path,
+    diffusion: dict,
+    copied: bool = False,
+    searched: bool = True,
+    image_size: int = SIZE,
+    samplers: list = SAMPLERS,
+    **columns,
+) -> Artefacts:
+    """Write all that the export reads.
+
+    Parameters
+    ----------
+    copied, searched : whether copies were found, or looked for
+    image_size : said to be that of the images
+    columns : of IMAGES, to be replaced
+    """
     rng = np.random.default_rng(0)
-    write_model(folder, diffusion)
+    facts = write_model(folder, diffusion)
+    (folder / "model.json").write_text(json.dumps(facts | {"image_size": image_size}))
     write_table(
         pd.DataFrame(
             {
@@ -213,16 +241,21 @@ def write_artefacts(folder: Path, diffusion: dict, copied: bool = False) -> Arte
         folder / "training_log.parquet",
         TRAINING_LOG,
     )
-    write_table(image_table(rng), folder / "images.parquet", IMAGES)
+    write_table(image_table(rng, **columns), folder / "images.parquet", IMAGES)
     excluded = pd.DataFrame({"image_id": [f"x{k}" for k in range(1234)], "patient_id": "q"})
     excluded["reason"] = ["several findings"] * 1200 + ["no finding stated"] * 34
     write_table(excluded.assign(detail=""), folder / "exclusions.parquet", EXCLUSIONS)
+    absent = pd.DataFrame({"image_id": [f"y{k}" for k in range(7)] + ["x0", "x1", "z"]})
+    absent = absent.assign(found_in=["table"] * 9 + ["part"], reason="in no archive")
+    write_table(absent, folder / "unmatched.parquet", UNMATCHED)
     (folder / "split_report.json").write_text(
         json.dumps({"method": "stratified", "patients_shared_between_splits": 0})
     )
-    metrics = {name: folder / f"{name}.parquet" for name, _ in SAMPLERS}
+    metrics = {name: folder / f"{name}.parquet" for name, _ in samplers}
     for path in metrics.values():
-        write_table(metric_table(copied), path, METRICS)
+        table = metric_table(copied)
+        of_copies = table["metric"].isin(card.COPIES)
+        write_table(table[searched | ~of_copies], path, METRICS)
     samples = []
     for number, name in enumerate(CLASSES):
         stem = f"{name.lower().replace(' ', '_')}_000"
@@ -248,6 +281,7 @@ def write_artefacts(folder: Path, diffusion: dict, copied: bool = False) -> Arte
         log=folder / "training_log.parquet",
         images=folder / "images.parquet",
         exclusions=folder / "exclusions.parquet",
+        unmatched=folder / "unmatched.parquet",
         split=folder / "split_report.json",
         metrics=metrics,
         samples=folder / "samples.parquet",
@@ -255,11 +289,11 @@ def write_artefacts(folder: Path, diffusion: dict, copied: bool = False) -> Arte
     )
 
 
-def configuration(diffusion: dict, kind: str = "phantom") -> dict:
+def configuration(diffusion: dict, kind: str = "phantom", samplers: list = SAMPLERS) -> dict:
     return {
         "name": "small",
         "settings": {"network": NETWORK, "diffusion": diffusion, "training": TRAINING},
-        "samplers": SAMPLERS,
+        "samplers": samplers,
         "dataset": {"name": "ours", "kind": kind},
         "classes": CLASSES,
         "references": ["Ho J, Jain A, Abbeel P. Denoising Diffusion Probabilistic Models. 2020."],
@@ -354,7 +388,7 @@ def test_diffusers_alone_draws_what_our_own_sampler_draws(name, exported, elsewh
 
 
 @given(
-    finding=st.none() | st.sampled_from(CLASSES) | st.lists(st.sampled_from(CLASSES), min_size=1),
+    finding=st.none() | st.sampled_from(CLASSES) | st.lists(st.sampled_from(CLASSES)),
     view=st.sampled_from([None, "AP", "PA"]),
     sex=st.sampled_from([None, "F", "M"]),
     age=st.none() | st.floats(0, 100),
@@ -372,7 +406,7 @@ def pipeline(tmp_path_factory) -> RadiographPipeline:
     return RadiographPipeline(unet, make_scheduler(facts), facts["conditions"])
 
 
-@pytest.mark.parametrize("name", ["recommended", "vp-sde"])
+@pytest.mark.parametrize("name", ["recommended", "vp-sde", "score"])
 @pytest.mark.parametrize(
     ("solver", "options", "method"),
     [(DDIMScheduler, {"clip_sample": False}, "ddim"), (UniPCMultistepScheduler, {}, "unipc")],
@@ -387,6 +421,7 @@ def test_other_solvers_of_diffusers_fit_and_agree_with_ours(
         solver.from_config(make_scheduler(model.facts).config, **options),
         settings["conditions"],
         settings["time_offset"],
+        settings["time_scale"],
     )
     other.set_progress_bar_config(disable=True)
     start = noise(torch.arange(2), 0, (1, SIZE, SIZE))
@@ -401,7 +436,9 @@ def test_other_solvers_of_diffusers_fit_and_agree_with_ours(
     [
         ({"finding": "Fracture"}, "finding 'Fracture' is not one of No Finding, Cardiomegaly"),
         ({"view": "LATERAL"}, "view 'LATERAL' is not one of AP, PA"),
-        ({"age": 500}, "age 500 is far from 20 to 80"),
+        ({"age": 500}, "no age 500 is known; ask for 0 to 100 years"),
+        ({"age": -1}, "no age -1 is known; ask for 0 to 100 years"),
+        ({"guided": ["finding", "dose"]}, "knows no dose; it knows finding, view, sex, age"),
     ],
 )
 def test_the_pipeline_refuses_what_the_model_does_not_know(pipeline, asked, message):
@@ -411,6 +448,29 @@ def test_the_pipeline_refuses_what_the_model_does_not_know(pipeline, asked, mess
     with pytest.raises(ValueError, match="knows no sex; it knows finding"):
         pipeline(sex="F")
     pipeline.register_to_config(conditions=CONDITIONS.values)
+
+
+@pytest.mark.parametrize("age", [-1, -0.5, 0, 100, 100.5, 120])
+def test_the_pipeline_refuses_the_ages_that_the_engine_refuses(pipeline, age):
+    def refused(ask: Callable, error: type[Exception]) -> bool:
+        try:
+            ask(age=age)
+        except error:
+            return True
+        return False
+
+    assert refused(pipeline.condition, ValueError) == refused(CONDITIONS.vector, InputError)
+
+
+def test_a_scheduler_without_noise_levels_is_not_asked_to_guide_between_them(pipeline):
+    config = pipeline.scheduler.config
+    other = RadiographPipeline(
+        pipeline.unet, DDIMScheduler.from_config(config, clip_sample=False), CONDITIONS.values
+    )
+    other.set_progress_bar_config(disable=True)
+    assert len(other("Effusion", num_inference_steps=2).images) == 1
+    with pytest.raises(ValueError, match="DDIMScheduler states no noise levels"):
+        other("Effusion", guidance_scale=2, guidance_interval=(0.2, 5))
 
 
 def test_the_pipeline_imports_torch_numpy_and_diffusers_alone(exported):
@@ -430,10 +490,17 @@ def test_the_same_bytes_twice(exported, tmp_path):
 # -- the card
 
 
-def the_card(folder: Path, diffusion: dict = DDPM, kind: str = "phantom", **options) -> str:
-    given = write_artefacts(folder / "source", diffusion, **options)
-    export_model(given, folder / "out", configuration(diffusion, kind))
-    return (folder / "out" / "README.md").read_text()
+def the_card(
+    folder: Path,
+    diffusion: dict = DDPM,
+    kind: str = "phantom",
+    samplers: list = SAMPLERS,
+    **options,
+) -> str:
+    """Return the text of a card, in one line."""
+    given = write_artefacts(folder / "source", diffusion, samplers=samplers, **options)
+    export_model(given, folder / "out", configuration(diffusion, kind, samplers))
+    return " ".join((folder / "out" / "README.md").read_text().split())
 
 
 def test_the_card_says_loudly_that_phantoms_are_no_patients(tmp_path, exported):
@@ -477,8 +544,18 @@ def test_the_card_shows_every_number_beside_its_interval_and_floor(exported):
     counts = [(images["split"] == name).sum() for name in SPLITS]
     assert f"| **All classes** | {' | '.join(map(str, counts))} |" in text
     assert "1,200 for “several findings”" in text
-    narrow = "guidance 2 where σ/α is above 0.2 and at most 5. Asked for beside the class: view AP."
+    assert "1,200 for “several findings”, 7 for “no pixels”." in " ".join(text.split())
+    narrow = (
+        "guidance 2 of finding where σ/α is above 0.2 and at most 5. Asked for beside the class: "
+        "view AP."
+    )
     assert narrow in " ".join(text.split())
+    share = "| **1.2 %** | 1.0 % to 1.4 % | 0.8 %, up to 1.9 % | 1.0 % | 336 |"
+    closer = "| **51.0 %** | 40.8 % to 61.2 % | 50.0 % | 50.0 % | 336 |"
+    for row in (share, closer):
+        assert text.count(row) == len(SAMPLERS)
+    assert "99 %" not in text
+    assert "Neither is clearly above what chance" in text
 
 
 def test_the_card_describes_every_process(exported):
@@ -513,13 +590,16 @@ def test_what_the_card_tells_to_type_works(exported, monkeypatch):
     }  # fmt: skip
 
 
-def verdict(**low: float) -> str:
-    """The verdict on rows whose intervals begin at these values, floors 0.02 and 0.5."""
-    floors = {card.COPIED: 0.02, card.CLOSER: 0.5}
+def verdict(floor: float = 0.02, **found: float) -> str:
+    """The verdict on such shares copied, by chance at most 0.03, and such ends of intervals."""
     rows = [
         {"sampler": "s", "extractor": space, "class_name": "pooled", "metric": metric}
-        | {"low": low.get(f"{metric}_{space}", 0.0), "floor": floors[metric]}
-        for metric in floors
+        | {"value": found.get(f"{metric}_{space}", 0.0), "low": found.get(f"{metric}_{space}", 0.0)}
+        | chance
+        for metric, chance in (
+            (card.COPIED, {"floor": floor, "expected": 0.01, "expected_high": 0.03, "low": 0.0}),
+            (card.CLOSER, {"floor": 0.5, "expected": 0.5, "expected_high": np.nan, "value": 0.9}),
+        )
         for space in ("domain", "xrv")
     ]
     return card.verdict(pd.DataFrame(rows))
@@ -527,7 +607,8 @@ def verdict(**low: float) -> str:
 
 def test_copies_need_both_signs_in_one_feature_space():
     assert verdict() == "none"
-    assert verdict(memorised_fraction_domain=0.015) == "none", "within the floor"
+    assert verdict(memorised_fraction_domain=0.025) == "none", "what chance may give"
+    assert verdict(0.2, memorised_fraction_domain=0.1) == "none", "within the floor"
     assert verdict(memorised_fraction_domain=0.1) == "typical"
     assert verdict(closer_to_train_xrv=0.6) == "leaning"
     assert verdict(memorised_fraction_domain=0.1, closer_to_train_xrv=0.6) == "typical"
@@ -545,9 +626,56 @@ def test_a_sampler_that_diffusers_cannot_follow_is_not_promised():
     ancestral = DPM | {"method": "ddpm", "steps": 1000}
     early = DPM | {"autoguidance": "early"}
     assert card.calls({"a": ancestral, "b": early})["sampler"] is None
+    for elsewhere in ({"spacing": "karras"}, {"sigma_min": 0.01}, {"sigma_max": 20.0}):
+        assert card.calls({"a": DPM | elsewhere})["sampler"] is None
     found = card.calls({"a": ancestral, "c": DPM | {"guidance_interval": [0.2, 5.0]}})
     assert found["sampler"] == "c"
     assert found["draw"] == ", steps=20, guidance=2, guidance_interval=[0.2, 5.0]"
+
+
+def test_the_card_of_a_hospitals_films_with_much_unknown(tmp_path):
+    images = image_table(np.random.default_rng(0))
+    training = images["split"] == "train"
+    number = np.arange(len(images))
+    text = the_card(
+        tmp_path,
+        kind="nih",
+        samplers=[
+            [
+                "heun5",
+                DPM
+                | {"method": "heun", "steps": 5, "spacing": "log_snr", "sigma_max": 20.0}
+                | {"guidance": 1.0, "condition": {"findings": ["Effusion"], "age": 60}},
+            ]
+        ],
+        searched=False,
+        image_size=512,
+        findings=images["findings"].where(number % 6 > 0, "Cardiomegaly|Effusion"),
+        sex=images["sex"].where(number % 4 > 0),
+        view=None,
+        age_years=images["age_years"].where(number % 2 > 0),
+    )
+    assert "The weights carry the terms of NIH ChestX-ray14" in text
+    assert "30 films with several findings stand in the row of the rarest; the distances" in text
+    unknown = (training & (number % 4 == 0)).sum() / training.sum()
+    assert f"unknown {card.share(unknown)}." in text.split("Sex of the training films:")[1]
+    assert "Views of the training films: unknown 100 %." in text
+    assert f"On the {(training & (number % 2 > 0)).sum()} training films that state it" in text
+    assert "This was not measured. Do not take the films for anonymous." in text
+    assert "By chance" not in text.split("This was not measured")[1]
+    assert "no sampler measured below can be followed with it" in text
+    assert "heun, 5 steps, spacing log_snr, σ/α to 20, no guidance. Asked for beside" in text
+    assert "So its films show several findings, while distances" in text
+    assert "show no fine signs" not in text
+    assert "conditions all hidden in 10 % of samples, and some of them in further ones" in text
+
+
+def test_the_card_of_films_that_state_no_age(tmp_path):
+    text = the_card(tmp_path, age_years=np.nan)
+    assert "No training film states an age." in text
+    assert "16 × 16 pixels show no fine signs" in text
+    assert "with several findings stand" not in text
+    assert "So its films show several findings" not in text
 
 
 def test_paragraphs_are_wrapped_and_code_is_not():

@@ -3,7 +3,7 @@
 import pytest
 
 from workflow_scripts.common import fingerprint as module
-from workflow_scripts.common.fingerprint import fingerprint
+from workflow_scripts.common.fingerprint import PACKAGE, ROOT, fingerprint, reachable
 
 STEP = '"""Step."""\nfrom workflow_scripts.stage.helper import double\n\nprint(double(2))\n'
 HELPER = (
@@ -79,3 +79,12 @@ def test_an_import_inside_a_function_counts(project):
 def test_a_step_that_is_not_there_is_named(project):
     with pytest.raises(FileNotFoundError, match=r"no step at .*nothing\.py"):
         fingerprint("stage/nothing")
+
+
+def test_what_draws_images_trains_no_model_anew():
+    reached = reachable(ROOT / PACKAGE / "training" / "train_diffusion.py")
+    engine = ROOT / PACKAGE / "diffusion"
+    drawing = {engine / f"{name}.py" for name in ("sampler", "solvers", "noise", "grid", "model")}
+    assert all(path.is_file() for path in drawing)
+    assert engine / "process.py" in reached
+    assert not drawing & reached

@@ -16,7 +16,8 @@ from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.evaluate.extract_features import extract_features
 from workflow_scripts.evaluate.measure_samples import FeatureSpace, measure_samples
-from workflow_scripts.evaluate.measures import SETS, Pictures, diversity_rows
+from workflow_scripts.evaluate.measures import SETS, Pictures, distance_rows, diversity_rows
+from workflow_scripts.evaluate.subsets import equal_subsets, members
 
 CLASSES = ["No Finding", "Cardiomegaly"]
 COUNTS = {"train": 40, "val": 14, "test": 12}  # images per class
@@ -241,6 +242,24 @@ def test_without_two_patients_of_a_class_there_is_no_diversity(world, caplog):
     everything = {name: {label: np.arange(4) for label in CLASSES} for name in SETS}
     assert list(diversity_rows(pictures, everything, {}, 5, 0)) == []
     assert "no diversity: no class has images of two patients" in caplog.text
+
+
+def test_a_class_of_one_image_takes_no_part_in_distances(world):
+    images = read_table(world / "images.parquet", IMAGES)
+    samples = read_table(world / "good" / "samples.parquet", SAMPLES)
+    space = FeatureSpace(
+        "domain", world / "domain.safetensors", world / "real.npy", world / "good" / "features.npy"
+    )
+    subsets = equal_subsets(members(images, samples, CLASSES), 4)
+    for rows_of in subsets.values():
+        rows_of["Cardiomegaly"] = rows_of["Cardiomegaly"][:1]
+    pictures = Pictures(images, samples, None, None)
+    table = pd.DataFrame(distance_rows(space, pictures, subsets))
+    assert set(table["class_name"]) == {"pooled", "No Finding"}
+    assert set(table["n"]) == {12}
+    for rows_of in subsets.values():
+        rows_of["No Finding"] = rows_of["No Finding"][:1]
+    assert list(distance_rows(space, pictures, subsets)) == []
 
 
 def test_real_images_of_several_findings_change_no_number(world, measured, tmp_path):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta, betabinom
 
 from workflow_scripts.common.schemas import METRICS
 from workflow_scripts.evaluate.confusion import proportion
@@ -17,7 +18,12 @@ from workflow_scripts.evaluate.measures import (
     equal_sides,
     memorisation_rows,
 )
-from workflow_scripts.evaluate.memorisation import clustered_proportion, copy_threshold, nearest
+from workflow_scripts.evaluate.memorisation import (
+    chance_of_copies,
+    clustered_proportion,
+    copy_threshold,
+    nearest,
+)
 from workflow_scripts.evaluate.subsets import members
 
 CLASSES = ["No Finding", "Effusion"]
@@ -69,6 +75,32 @@ def test_the_threshold_is_an_exact_quantile(count, rank):
     distances = np.random.default_rng(count).permutation(np.arange(1.0, count + 1))
     assert copy_threshold(distances) == rank
     assert rank / (count + 1) <= 0.01 or rank == 1
+
+
+@pytest.mark.parametrize(
+    ("drawn", "held_out", "rank"), [(300, 20, 1), (50, 99, 1), (400, 199, 2), (1000, 450, 4)]
+)
+def test_chance_is_beta_binomial(drawn, held_out, rank):
+    found = chance_of_copies([drawn], [held_out], np.random.default_rng(0))
+    law = betabinom(drawn, rank, held_out + 1 - rank)
+    assert found.expected == pytest.approx(law.mean() / drawn)
+    assert law.cdf(found.high * drawn) == pytest.approx(0.975, abs=0.02)
+
+
+def test_chance_is_what_happens_where_nothing_is_copied():
+    drawn, held_out = (200, 80, 300), (60, 250, 110)
+    rng = np.random.default_rng(0)
+    chance = chance_of_copies(drawn, held_out, rng)
+    found = np.zeros(1500)
+    for number in range(len(found)):
+        for m, n in zip(drawn, held_out, strict=True):
+            distances = rng.random(m + n)
+            found[number] += (distances[:m] < copy_threshold(distances[m:])).sum()
+    assert chance.expected == pytest.approx(found.mean() / sum(drawn), rel=0.08)
+    assert 0.01 < np.mean(found > chance.high * sum(drawn)) < 0.04
+    # Clopper & Pearson's interval takes the threshold as given, and is wrong more often.
+    low = beta.ppf(0.025, found, sum(drawn) - found + 1)
+    assert np.mean(low > chance.expected) > 0.05
 
 
 class World:
@@ -142,8 +174,11 @@ def test_clean_images_look_no_more_copied_than_unseen_real_ones(world):
             table.loc[("memorised_fraction", label)],
             table.loc[("closer_to_train", label)],
         )
-        assert copied["low"] <= 0.01 < copied["high"] < 0.06
-        assert closer["low"] < 0.5 < closer["high"]
+        # One of the 120 test images of each class is at the threshold.
+        assert copied["expected"] == pytest.approx(1 / 121)
+        assert copied["value"] <= copied["expected_high"] < 0.06
+        assert closer["low"] < closer["expected"] == 0.5 < closer["high"]
+        assert np.isnan(closer["expected_high"])
         # Real images of training are like those of other patients: never compared with their own.
         for column in ("floor", "train"):
             assert copied[column] < 0.08
@@ -187,8 +222,8 @@ def test_planted_copies_are_found_in_their_class_and_nowhere_else(world):
     assert copied.loc["No Finding", "value"] == pytest.approx(planted / SYNTHETIC, abs=0.02)
     assert copied.loc["pooled", "value"] == pytest.approx(planted / (2 * SYNTHETIC), abs=0.02)
     for label in ("No Finding", "pooled"):
-        assert copied.loc[label, "low"] > max(0.01, copied.loc[label, "floor"])
-    assert copied.loc["Effusion", "low"] <= 0.01
+        assert copied.loc[label, "value"] > copied.loc[label, ["expected_high", "floor"]].max()
+    assert copied.loc["Effusion", "value"] <= copied.loc["Effusion", "expected_high"]
 
 
 def test_a_generator_that_only_copies_is_found_by_both_measures(world):
@@ -205,10 +240,13 @@ def test_typical_images_are_near_to_training_and_as_near_to_the_unseen(tmp_path)
     for seed in range(12):
         world = World(tmp_path, seed)
         means = 3 * np.repeat([0, 1], SYNTHETIC)[:, None]
-        found.append(world.audit(0.7 * means + 0.3 * world.fresh())["low"])
-    low = pd.DataFrame(found)
-    assert (low["memorised_fraction", "pooled"] > 0.01).sum() >= 11
-    assert (low["closer_to_train", "pooled"] > 0.5).sum() <= 1
+        found.append(world.audit(0.7 * means + 0.3 * world.fresh()))
+    copied, closer = (
+        pd.DataFrame([table.loc[metric, "pooled"] for table in found])
+        for metric in ("memorised_fraction", "closer_to_train")
+    )
+    assert (copied["value"] > copied["expected_high"]).sum() >= 11
+    assert (closer["low"] > closer["expected"]).sum() <= 1
 
 
 def test_copies_of_training_images_with_several_findings_are_found(tmp_path):

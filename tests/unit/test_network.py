@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.diffusion.network import (
-    CONFIG,
-    WEIGHTS,
-    ByteDropout,
-    build_network,
-    load_network,
-)
+from workflow_scripts.diffusion.model import CONFIG, WEIGHTS, load_network
+from workflow_scripts.diffusion.network import ByteDropout, build_network
 
 SETTINGS = {
     "patch_size": 2,

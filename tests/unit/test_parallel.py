@@ -28,6 +28,8 @@ from workflow_scripts.training.checkpoint import Checkpoint
 from workflow_scripts.training.parallel import StopSignal, launch, make_fabric, supervise
 from workflow_scripts.training.worker import train_model
 
+parallel_work = parallel.work
+
 
 @pytest.fixture(scope="module")
 def trainings(tmp_path_factory):
@@ -101,6 +103,54 @@ def test_a_killed_process_is_no_defect_and_a_defect_keeps_its_traceback(monkeypa
         launch(end_badly, [CPU, CPU], False, "killed")
     with pytest.raises(RuntimeError, match=r"(?s)in process 1:.*Traceback.*ZeroDivisionError: by"):
         launch(end_badly, [CPU, CPU], False, "by")
+    with pytest.raises(RuntimeError, match=r"in process 1:\nx+y\n$"):  # more than a pipe takes in
+        launch(end_badly, [CPU, CPU], False, "x" * 100_000 + "y")
+
+
+def test_a_full_disk_is_named_with_its_file(monkeypatch):
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(parallel.multiprocessing, "get_context", lambda _: fork)
+    message = r"^models/key\.pt: No space left on device\. Mend that and run again\.$"
+    with pytest.raises(InputError, match=message):
+        launch(end_badly, [CPU, CPU], False, "full disk")
+
+
+def signalled_at_the_end(*arguments):
+    """Be a process that is asked to stop when all is done but its end."""
+    for number in StopSignal.SIGNALS:  # as in a process that is no fork
+        signal.signal(number, signal.SIG_DFL)
+    parallel_work(*arguments)
+    for number in StopSignal.SIGNALS:
+        os.kill(os.getpid(), number)
+
+
+def test_a_process_that_is_done_is_not_ended_by_a_signal(monkeypatch):
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(parallel.multiprocessing, "get_context", lambda _: fork)
+    monkeypatch.setattr(parallel, "work", signalled_at_the_end)
+    monkeypatch.setattr(parallel, "make_fabric", lambda *_: None)
+    launch(stop_at_once, [CPU, CPU], False)
+
+
+def stop_at_once(fabric):
+    """Be one of two processes with handlers of its own for a while."""
+    with StopSignal():
+        pass
+
+
+def test_who_stops_before_the_processes_can_answer_is_told_so(monkeypatch):
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(parallel.multiprocessing, "get_context", lambda _: fork)
+    monkeypatch.setattr(parallel, "work", stop_the_parent_and_wait)
+    with pytest.raises(InputError, match="stopped by SIGTERM before its processes could answer"):
+        launch(stop_at_once, [CPU, CPU], False)
+
+
+def stop_the_parent_and_wait(*arguments):
+    """Be a process that has no handlers yet."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(60)
 
 
 def test_who_waits_for_a_process_that_failed_is_ended(monkeypatch):

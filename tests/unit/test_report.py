@@ -19,12 +19,12 @@ from workflow_scripts.common import schemas
 from workflow_scripts.common.configuration import load
 from workflow_scripts.common.figures import ACCENT, plt, save_figure, tile
 from workflow_scripts.common.numbers import fixed, short, signed
+from workflow_scripts.common.references import references
 from workflow_scripts.common.tables import write_table
 from workflow_scripts.report import sections
 from workflow_scripts.report.answer import Comparison, comparisons, headline, paragraph
 from workflow_scripts.report.pictures import examples, picture
 from workflow_scripts.report.provenance import commit
-from workflow_scripts.report.references import references
 from workflow_scripts.report.render_report import (
     Data,
     Model,
@@ -84,11 +84,14 @@ def strip(path: Path, film: np.ndarray, rng: np.random.Generator) -> None:
 
 def metric_rows(classes: list[str], rng: np.random.Generator) -> pd.DataFrame:
     rows = []
+    chance = {"memorised_fraction": (0.0083, 0.0194), "closer_to_train": (0.5, np.nan)}
     for metric, extractor, name, value, floor, spread in (
         ("frechet_distance", "domain", "Fréchet distance", 31.2, 9.8, 0),
         ("kernel_distance", "domain", "Kernel distance (MMD²)", 0.2, 0.01, 0.1),
         ("ssim_diversity", "pixels", "SSIM diversity", 0.9, 1.02, 0.08),
         ("class_accuracy", "domain", "Seen as the class asked for", 0.8, 0.9, 0.08),
+        ("memorised_fraction", "domain", "Nearer …", 0.0148, 0.011, 0.001),
+        ("closer_to_train", "domain", "Nearer to …", 0.5, 0.48, 0.02),
     ):
         for class_name in ["pooled", *(classes if spread else [])]:
             here = value + spread * rng.uniform(-1, 1) * (class_name != "pooled")
@@ -108,6 +111,8 @@ def metric_rows(classes: list[str], rng: np.random.Generator) -> pd.DataFrame:
                     "interval": "jackknife 95 %" if spread else "none",
                     "floor": floor,
                     "train": 0.7 * floor,
+                    "expected": chance.get(metric, (np.nan, np.nan))[0],
+                    "expected_high": chance.get(metric, (np.nan, np.nan))[1],
                     "seed": 4,
                 }
             )
@@ -396,6 +401,51 @@ def test_page_of_several_models_and_no_study(defaults: dict, root: Path, tmp_pat
     assert "not patients" not in text
     assert "mined from radiology reports" in text
     assert "Wang X, Peng Y" in text
+
+
+def test_page_says_what_models_were_told_and_samplers_asked_for(
+    defaults: dict, root: Path, tmp_path: Path
+):
+    sampler = defaults["samplers"]["dpm20"] | {
+        "spacing": "karras",
+        "sigma_max": 20.0,
+        "guided": ["finding"],
+        "guidance_interval": [0.2, 5.0],
+        "condition": {"view": "AP", "findings": ["Effusion"]},
+    }
+    early = defaults["samplers"]["dpm20"] | {"autoguidance": "early", "guidance": 1.5}
+    config = defaults | {
+        "cohort": {"classes": ["No Finding", "Effusion"], "labels": "multi"},
+        "models": {
+            "small": defaults["models"]["recommended"] | {"conditions": ["finding", "view"]}
+        },
+        "samplers": {"early": early, "narrow": sampler},
+        "studies": {},
+    }
+    render(tmp_path / "page.html", root, config=config, **write_artefacts(tmp_path, config))
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert "told finding, view" in text
+    narrow = (
+        "dpm++2m, 20 steps, spacing karras, σ/α to 20, guidance 2 of finding where σ/α is above "
+        "0.2 and at most 5"
+    )
+    assert text.count(narrow) == 2
+    assert text.count("dpm++2m, 20 steps, guidance 1.5 by a worse model (early)") == 2
+    assert "Asked for beside the class: view AP, findings Effusion." in text
+    assert text.count("asked for further findings (Effusion)") == 1, "of one of two samplers"
+    assert "one or more of 2 classes each" in text
+    assert "The generators learnt from films with several findings too" in text
+
+
+def test_shares_of_copies_stand_with_a_decimal_beside_what_chance_gives(html: str):
+    text = Page(html).text
+    assert "Only both measures together, in one feature space, speak of copies" in text
+    assert "1.5 % 1.3 % to 1.6 % 0.8 % , up to 1.9 % 1.1 %".replace(" ,", ",") in re.sub(
+        r" ?,", ",", text
+    )
+    assert "50.0 % 45.0 % to 55.0 % 50.0 % 48.0 %" in text
+    assert "99 %" not in text
+    assert "as published FID" not in text
 
 
 def test_files_find_their_model_and_sampler(defaults: dict):

@@ -1,6 +1,7 @@
 """Samples and their seeds, guidance, and the steps that draw."""
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from tests.untrained import EDM, VP_SDE, untrained
+from tests.untrained import DDPM, EDM, VP_SDE, untrained
 from workflow_scripts.common import configuration
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.pixels import to_uint8
@@ -18,14 +19,17 @@ from workflow_scripts.common.tables import read_table
 from workflow_scripts.diffusion import draw
 from workflow_scripts.diffusion.model import Model, load_model
 from workflow_scripts.diffusion.noise import noise
+from workflow_scripts.diffusion.process import make_process
 from workflow_scripts.diffusion.sampler import (
     DEFAULTS,
     batch_size,
     guided,
     image_seeds,
+    plan,
     sample,
     trajectory,
 )
+from workflow_scripts.diffusion.solvers import solve
 from workflow_scripts.sampling.collect_samples import collect_samples
 from workflow_scripts.sampling.draw_samples import draw_samples
 from workflow_scripts.sampling.plot_denoising import plot_denoising
@@ -161,6 +165,60 @@ def test_the_defaults_are_the_configuration_s():
         assert completed[name] == DEFAULTS[name], name
 
 
+# Where sampling begins
+
+FINITE = DDPM | {"zero_terminal_snr": False}
+PREDICTED = {
+    "ddpm v": DDPM,
+    "ddpm sample": DDPM | {"prediction": "sample"},
+    "cosine epsilon": FINITE | {"prediction": "epsilon"},
+    "linear epsilon": FINITE | {"prediction": "epsilon", "schedule": "linear"},
+    "vp_sde epsilon": VP_SDE,
+    "vp_sde v": VP_SDE | {"prediction": "v"},
+    "edm": EDM,
+}
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "ddpm"])
+@pytest.mark.parametrize("settings", PREDICTED.values(), ids=PREDICTED)
+def test_a_small_error_of_the_network_is_one_of_the_image(settings, method):
+    mean, sd = 0.1, 0.2
+    process = make_process(settings, image_size=64, sigma_data=sd)
+    seeds, shape, step = torch.arange(4), (1, 16, 16), itertools.count(100)
+    sampler = DEFAULTS | {"method": method}
+    levels = plan(process, sampler)
+    x = levels[0].sigma * noise(seeds, 0, shape)
+
+    def drawn(error):
+        def network(x, level):
+            alpha, sigma = level.alpha, level.sigma
+            gain = alpha * sd**2 / (alpha**2 * sd**2 + sigma**2)
+            x0 = mean + gain * (x - alpha * mean)
+            c_skip, c_out, _ = process.scalings(alpha, sigma)
+            said = (x0 - c_skip * x) / c_out
+            wrong = said + error * said.square().mean().sqrt() * noise(seeds, next(step), shape)
+            return c_skip * x + c_out * wrong
+
+        def fresh(k):
+            return noise(seeds, 1 + k, shape)
+
+        *_, last = solve(sampler["method"], network, x, levels, fresh, process.level_at, 40.0)
+        return last
+
+    exact = drawn(0.0)
+    assert exact.std() == pytest.approx(sd, rel=0.5)
+    assert (drawn(0.01) - exact).square().mean().sqrt() < 0.2 * sd
+
+
+def test_a_network_that_says_epsilon_is_not_asked_in_pure_noise():
+    process = make_process(PREDICTED["cosine epsilon"], image_size=64, sigma_data=0.5)
+    _, high = process.sigma_range
+    assert math.exp(5) < plan(process, DEFAULTS)[0].ratio <= math.exp(5.1) < high
+    # Unless x_0 is clipped, or it is asked for.
+    assert plan(process, DEFAULTS | {"method": "ddpm"})[0].ratio == pytest.approx(high)
+    assert plan(process, DEFAULTS | {"sigma_max": 1000.0})[0].ratio > math.exp(6)
+
+
 # Guidance
 
 
@@ -275,7 +333,8 @@ def test_a_guide_of_another_process_sees_the_same_noise_over_signal(
         assert other.ratio == pytest.approx(ratio)
         torch.testing.assert_close(x, other.alpha * x0 + other.sigma * eps, atol=1e-4, rtol=1e-4)
     else:  # the noisiest level that the guide has
-        assert other.ratio == pytest.approx(guide.process.sigma_range[1])
+        most = min(guide.process.sigma_range[1], guide.process.noisiest)
+        assert other.ratio == pytest.approx(most)
         torch.testing.assert_close(x, other.sigma * eps)
 
 

@@ -9,6 +9,7 @@ from diffusers.schedulers import scheduling_ddpm
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workflow_scripts.diffusion.grid import grid
 from workflow_scripts.diffusion.noise import noise
 from workflow_scripts.diffusion.process import Level, make_process
 from workflow_scripts.diffusion.schedule import cosine_betas
@@ -73,7 +74,7 @@ def path(method, levels, denoise=exact, x=None, z=draws, process=None, churn=0.0
 )
 def test_the_error_falls_with_the_order_of_the_method(process, method, order):
     def error(steps):
-        levels = process.grid(steps, "log_snr")
+        levels = grid(process, steps, "log_snr")
         arrived = exact_flow(start(levels), levels[0], levels[-1])
         return (path(method, levels)[-1] - exact(arrived, levels[-1])).abs().max().item()
 
@@ -86,7 +87,7 @@ def test_the_error_falls_with_the_order_of_the_method(process, method, order):
 )
 def test_nothing_is_lost_where_sampling_starts_in_pure_noise(method, tolerance):
     process = make_process(PROCESSES["zero terminal SNR"], image_size=64, sigma_data=0.5)
-    levels = process.grid(50, "trailing")
+    levels = grid(process, 50, "trailing")
     assert levels[0].alpha == 0
     # From x_T = ε, in which nothing is left of the image, the flow leads to mean + sd ε.
     expected = MEAN + SD * start(levels)
@@ -116,20 +117,20 @@ def mean_and_spread(method, levels, process, churn=40.0):
 )
 def test_stochastic_solvers_reach_the_mean_and_the_spread(process, method, at_40, at_160):
     for steps, tolerance in ((40, at_40), (160, at_160)):
-        mean, spread = mean_and_spread(method, process.grid(steps, "log_snr"), process)
+        mean, spread = mean_and_spread(method, grid(process, steps, "log_snr"), process)
         assert mean == pytest.approx(MEAN, abs=1e-3 * SD)
         assert spread == pytest.approx(SD, rel=tolerance)
 
 
 def test_a_thousand_ancestral_steps_in_discrete_time():
     process = make_process(PROCESSES["zero terminal SNR"], image_size=64, sigma_data=0.5)
-    mean, spread = mean_and_spread("ddpm", process.grid(1000, "trailing"), process)
+    mean, spread = mean_and_spread("ddpm", grid(process, 1000, "trailing"), process)
     assert mean == pytest.approx(MEAN, abs=1e-6)
     assert spread == pytest.approx(SD, rel=0.02)
 
 
 def test_drawn_noise_does_what_the_exact_moments_say(process):
-    levels = process.grid(10, "log_snr")
+    levels = grid(process, 10, "log_snr")
     mean, spread = mean_and_spread("dpm++2m_sde", levels, process)
     seeds = torch.arange(64)
     x = levels[0].sigma * noise(seeds, 0, (1, 16, 16))
@@ -140,7 +141,7 @@ def test_drawn_noise_does_what_the_exact_moments_say(process):
 
 def test_fresh_noise_never_leads_beyond_the_start():
     process = make_process(PROCESSES["edm"], image_size=64, sigma_data=0.5)
-    levels, said = process.grid(8, sigma_max=10.0), []
+    levels, said = grid(process, 8, sigma_max=10.0), []
 
     def denoise(x, level):
         said.append(level.ratio)
@@ -152,7 +153,7 @@ def test_fresh_noise_never_leads_beyond_the_start():
 
 
 def test_ancestral_sampling_clips_what_no_image_can_be(process):
-    levels = process.grid(5, "log_snr")
+    levels = grid(process, 5, "log_snr")
     last = path("ddpm", levels, denoise=lambda x, level: 3 * torch.ones_like(x))[-1]
     assert (last == 1).all()
 
@@ -182,7 +183,7 @@ def textbook_edm(x, sigmas, z, churn):
 )
 def test_heun_and_edm_are_the_paper_s(method, churn):
     process = make_process(PROCESSES["edm"], image_size=64, sigma_data=0.5)
-    levels = process.grid(18)
+    levels = grid(process, 18)
     expected = textbook_edm(start(levels), [level.sigma for level in levels], draws, churn)
     last = path(method, levels, denoise=curved, process=process, churn=churn)[-1]
     torch.testing.assert_close(last, expected, rtol=1e-9, atol=1e-9)
@@ -240,7 +241,7 @@ def test_the_last_estimate_is_the_image_as_it_stands(process, method):
         said.append(exact(x, level).float())
         return said[-1]
 
-    levels = process.grid(6)
+    levels = grid(process, 6)
     x = start(levels).float()
     steps = path(
         method, levels, denoise=denoise, x=x, z=lambda i: draws(i).float(), process=process
@@ -280,7 +281,7 @@ def test_both_steps_lead_from_one_marginal_to_the_other(ratio, share):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_yielded_stands_at_its_level(process, method):
-    levels = process.grid(40, "log_snr")
+    levels = grid(process, 40, "log_snr")
     steps = path(method, levels, process=process)
     for level, x in zip(levels[1:], steps, strict=False):
         spread = math.hypot(level.alpha * SD, level.sigma)

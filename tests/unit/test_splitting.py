@@ -352,6 +352,24 @@ def test_a_class_missing_in_a_split_is_refused(tmp_path):
     assert not any(path.exists() for path in splits.values())
 
 
+def test_an_image_of_several_findings_fills_no_gap(tmp_path):
+    images = cohort([(who, label) for who in range(60) for label in range(2)])
+    write_table(images, tmp_path / "cohort.parquet", COHORT)
+    splits = {name: tmp_path / f"{name}.csv" for name in SPLITS}
+    split_patients(tmp_path / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
+    tested = images["image_id"].isin(pd.read_csv(splits["test"])["image_id"])
+    images.loc[tested & (images["class_name"] == "Effusion"), "findings"] = "Effusion|Pneumonia"
+    write_table(images, tmp_path / "cohort.parquet", COHORT)
+    with pytest.raises(InputError, match=r"Effusion has no image in test; it has 54 images of 54"):
+        split_patients(tmp_path / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
+    images.loc[images["class_name"] == "Effusion", "findings"] = "Effusion|Pneumonia"
+    write_table(images, tmp_path / "cohort.parquet", COHORT)
+    with pytest.raises(InputError) as error:
+        split_patients(tmp_path / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
+    assert "no image in train and val and test; it has 0 images of 0 patients" in str(error.value)
+    assert "and no other finding; those alone count" in str(error.value)
+
+
 def test_official_lists_are_read_from_files(tmp_path):
     images = drawn(200)
     write_table(images, tmp_path / "cohort.parquet", COHORT)

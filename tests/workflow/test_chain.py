@@ -114,9 +114,12 @@ def test_each_target_plans_only_its_stages(snakemake, phantom_config, tmp_path):
 
 CHANGES = {
     "device": ("device", "cpu"),
+    "checkpoint": ("checkpoint", {"minutes": 3, "steps": 7}),
+    "gpus": ("models", {"small": {"gpus": 2}}),
     "split.seed": ("split", {"seed": 5}),
     "learning rate": ("models", {"small": {"training": {"learning_rate": 0.002}}}),
     "sampler steps": ("samplers", {"dpm4": {"steps": 5}}),
+    "images per class": ("samplers", {"dpm4": {"per_class": 14}}),
     "bootstrap": ("studies", {"augmentation": {"bootstrap": 300}}),
 }
 SAMPLED = {
@@ -134,7 +137,8 @@ def test_a_changed_key_reruns_what_depends_on_it(snakemake, phantom_run, phantom
         )  # fmt: skip
         return rules_to_run(done.stdout + done.stderr)
 
-    assert plan("device") == {"render_report"}
+    for resource in ("device", "checkpoint", "gpus"):
+        assert plan(resource) == set(), resource
     assert "filter_cohort" not in plan("split.seed")
     assert {"split_patients", "train_diffusion"} <= plan("split.seed")
     assert "split_patients" not in plan("learning rate")
@@ -142,6 +146,8 @@ def test_a_changed_key_reruns_what_depends_on_it(snakemake, phantom_run, phantom
     assert {"train_diffusion", "draw_samples"} <= plan("learning rate")
     assert plan("sampler steps") >= SAMPLED - {"plot_study"}
     assert "train_diffusion" not in plan("sampler steps")
+    assert {"draw_samples", "collect_samples"} <= plan("images per class")
+    assert "plot_denoising" not in plan("images per class")
     assert "train_arm" not in plan("bootstrap")
     assert "summarise_study" in plan("bootstrap")
 
@@ -185,6 +191,23 @@ def test_snakemakes_own_report_builds(snakemake, phantom_run, phantom_config, tm
     for figure in ("loss_curve", "forward_strip", "denoising_strip", "grid", "confusion", "forest"):
         assert f"{figure}.png" in text
     assert "index.html" in text
+
+
+def test_a_model_that_only_guides_is_trained_and_not_drawn(snakemake, phantom_config, tmp_path):
+    other = {"network": {"channels": [16]}, "conditions": ["finding", "view", "sex", "age"]}
+    done = snakemake(
+        tmp_path, "all", "samples", "evaluate", "comparison", "export", "-n",
+        "--configfile", phantom_config,
+        "--config", "models=" + json.dumps({"worse": other | {"training": {"steps": 200}}}),
+        "samplers=" + json.dumps({"dpm4": {"autoguidance": "worse"}}),
+    )  # fmt: skip
+    plan = re.findall(r"^    output: (.*)", done.stdout + done.stderr, flags=re.MULTILINE)
+    of_worse = {name for name in ", ".join(plan).split(", ") if "/worse/" in name}
+    assert "results/phantom/models/worse/model.json" in of_worse
+    assert all(name.startswith("results/phantom/models/worse/") for name in of_worse)
+    assert any(
+        name.startswith("results/phantom/export/small/") for name in ", ".join(plan).split(", ")
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """A cohort of several findings per film, a model of two processes, a guided second-order sampler."""
 
+import re
+
 import pandas as pd
 
 
 def test_films_of_several_findings_teach_the_model_and_judge_nothing(snakemake, root, tmp_path):
     config = root / "tests" / "workflow" / "several.yaml"
-    snakemake(tmp_path, "evaluate", "--configfile", config, "--config", "device=cpu")
+    targets = ("evaluate", "report", "export")
+    snakemake(tmp_path, *targets, "--configfile", config, "--config", "device=cpu")
     data = tmp_path / "results" / "several"
     images = pd.read_parquet(data / "tensors/16/images.parquet")
     several = images["findings"].str.contains("|", regex=False)
@@ -20,3 +23,9 @@ def test_films_of_several_findings_teach_the_model_and_judge_nothing(snakemake, 
     accuracy = metrics[metrics["metric"] == "class_accuracy"].set_index("class_name")
     for name, count in alone["class_name"].value_counts().items():
         assert accuracy.loc[name, "n_reference"] == count
+    page = (data / "report/index.html").read_text()
+    assert "learnt from films with several findings too" in page
+    assert "No study was configured" in page
+    training = (several & (images["split"] == "train")).sum()
+    card = (data / "export/pair/README.md").read_text()
+    assert re.search(rf"\b{training} training films?\s+with several findings", card)

@@ -13,6 +13,12 @@ from workflow_scripts.common.findings import NO_FINDING, column_name, vocabulary
 Sound = Callable[..., bool]
 # What `autoguidance` calls the average of a model's own weights from early in its training.
 EARLY = "early"
+# Noise over signal that a model of process edm is drawn with (Karras et al. 2022, table 1).
+EDM_RANGE = 0.002, 80.0
+# Views that phantom films have.
+PHANTOM_VIEWS = ("AP", "PA")
+# The least ᾱ of a schedule: its root is a number of 32 bits, and so is the root's inverse.
+LEAST_SIGNAL = 1e-20
 
 
 def data_set_rules(config: dict, sound: Sound) -> Iterator[str]:
@@ -173,7 +179,14 @@ def process_rules(config: dict, sound: Sound) -> Iterator[str]:
             yield f"{where}.betas: missing; schedule betas reads {timesteps} numbers from it"
         elif len(betas) != timesteps:
             yield (
-                f"{where}.betas: {len(betas)} numbers for {timesteps} timesteps; give one for each"
+                f"{where}.betas: {len(betas)} numbers for {timesteps} timesteps; give one for each, "
+                "or set timesteps to how many there are"
+            )
+        elif (signal := math.prod(1 - beta for beta in betas)) < LEAST_SIGNAL:
+            yield (
+                f"{where}.betas: they leave {signal:.0e} of the signal at the last time step (the "
+                f"product of all 1 - beta), too little to compute with; give smaller ones, that "
+                f"leave {LEAST_SIGNAL:g} at least"
             )
 
 
@@ -217,6 +230,13 @@ def sampler_rules(config: dict, sound: Sound) -> Iterator[str]:
                 f"from itself leads nowhere; name another model, or write {EARLY}"
             )
         yield from findings_problems(config, sound, where, sampler["condition"])
+        view = sampler["condition"].get("view")
+        phantom = sound("dataset", "kind") and config["dataset"]["kind"] == "phantom"
+        if phantom and view not in (None, *PHANTOM_VIEWS):
+            yield (
+                f"{where}.condition.view: no phantom film is {view}, so that no model learns it; "
+                f"give {' or '.join(PHANTOM_VIEWS)}"
+            )
 
 
 def findings_problems(config: dict, sound: Sound, where: str, condition: dict) -> Iterator[str]:
@@ -239,12 +259,14 @@ def findings_problems(config: dict, sound: Sound, where: str, condition: dict) -
 
 
 def pair_rules(config: dict, sound: Sound) -> Iterator[str]:
-    """A sampler must fit every model, since each is applied to each."""
+    """A sampler must fit every model, since each is applied to each but its own guide."""
     conditions = {name: model["conditions"] for name, _, model in entries(config, sound, "models")}
     for _, where, sampler in entries(config, sound, "samplers"):
-        for _, of, model in entries(config, sound, "models"):
-            yield from spacing_problems(where, sampler, of, model["diffusion"])
-            guide = sampler["autoguidance"]
+        guide = sampler["autoguidance"]
+        for name, of, model in entries(config, sound, "models"):
+            if name == guide:
+                continue
+            yield from level_problems(where, sampler, of, model["diffusion"])
             if (
                 guide is None
                 and sampler["guidance"] != 1
@@ -272,14 +294,25 @@ def pair_rules(config: dict, sound: Sound) -> Iterator[str]:
                         )
 
 
-def spacing_problems(where: str, sampler: dict, of: str, diffusion: dict) -> Iterator[str]:
-    """Trailing steps are time steps: there must be some, and enough."""
+def level_problems(where: str, sampler: dict, of: str, diffusion: dict) -> Iterator[str]:
+    """Noise levels must be the process's own; trailing ones are time steps, some and enough."""
     steps, spacing, process = sampler["steps"], sampler["spacing"], diffusion["process"]
     if process == "edm" and spacing == "trailing":
         yield (
             f"{where}.spacing: trailing counts time steps, and {of} has none (process edm); give "
             "auto, karras or log_snr"
         )
+    least, most = EDM_RANGE
+    for key in ("sigma_min", "sigma_max") if process == "edm" else ():
+        end, other = (least, most) if key == "sigma_min" else (most, least)
+        level = sampler[key]
+        if level is not None and not (least <= level <= most and level != other):
+            yield (
+                f"{where}.{key}: {level:g} is outside the noise levels of {of}, {least:g} to "
+                f"{most:g} (process edm); give one within them, or null for {end:g}"
+            )
+    if spacing == "auto" and sampler["method"] in ("heun", "edm"):
+        spacing = "karras"
     if process == "ddpm" and spacing in ("auto", "trailing") and steps > diffusion["timesteps"]:
         yield (
             f"{where}.steps: {steps} steps visit some of the {diffusion['timesteps']} timesteps of "
@@ -305,13 +338,26 @@ def weights_rules(config: dict, sound: Sound) -> Iterator[str]:
 
 
 def study_rules(config: dict, sound: Sound) -> Iterator[str]:
-    """A study must name what exists, and compare with real images alone."""
+    """A study must name images that are drawn and labelled truly, and compare with real ones."""
     for _, where, study in entries(config, sound, "studies"):
         for key in ("model", "sampler"):
             known = list(mapping(config[f"{key}s"]))
             if study[key] not in known:
                 listed = ", ".join(map(str, known)) or "none"
                 yield f"{where}.{key}: {shown(study[key])} is not among the {key}s ({listed})"
+        samplers = {name: sampler for name, _, sampler in entries(config, sound, "samplers")}
+        sampler = samplers.get(study["sampler"])
+        if sampler is not None and "findings" in sampler["condition"]:
+            yield (
+                f"{where}.sampler: the images of {study['sampler']} show further findings "
+                "(condition.findings), and a study labels each with its class alone; name a sampler "
+                "without them"
+            )
+        if sampler is not None and sampler["autoguidance"] == study["model"]:
+            yield (
+                f"{where}.model: {study['model']} is the guide of the sampler {study['sampler']}, "
+                "which is applied to the other models alone; name another model or sampler"
+            )
         arm = study["arms"].get(study["reference"])
         if arm is None:
             yield (

@@ -6,9 +6,9 @@ however it ends. Locks are named by the hardware: under SLURM, which shows each 
 alone, every job calls its own device 0, and the lease succeeds at once.
 """
 
-import getpass
 import os
 import shutil
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,19 +31,23 @@ def leased_device(wanted: str) -> Iterator[torch.device]:
 
 
 @contextmanager
-def leased_devices(wanted: str, count: int = 1) -> Iterator[list[torch.device]]:
+def leased_devices(
+    wanted: str, count: int = 1, allowed: int | None = None
+) -> Iterator[list[torch.device]]:
     """Yield `count` devices to compute on, held for this process alone while the block runs.
 
     Parameters
     ----------
     wanted : "auto" (GPUs where there are any, else the CPU), "cuda" or "cpu"
     count : how many; on the CPU, which all share, the same device so many times
+    allowed : GPUs that Snakemake counts for this job, which it lowers to what the run has; None:
+        not known
 
     Raises
     ------
     InputError
-        If the configuration asks for CUDA and no device is visible, or for more devices than are,
-        or if the folder of the locks is somebody else's.
+        If the configuration asks for CUDA and no device is visible, or for more devices than are or
+        than the run allows; or if the folder of the locks is somebody else's.
     """
     visible = torch.cuda.device_count() if wanted != "cpu" else 0
     if wanted == "cuda" and not visible:
@@ -60,6 +64,11 @@ def leased_devices(wanted: str, count: int = 1) -> Iterator[list[torch.device]]:
             f"the configuration asks for {count} GPUs at once, but PyTorch sees {visible} here. "
             "Lower `gpus` of the model, or check CUDA_VISIBLE_DEVICES and what the job was given."
         )
+    if allowed is not None and count > allowed:
+        raise InputError(
+            f"the configuration asks for {count} GPUs at once (`gpus` of the model), but this run "
+            f"allows {allowed}: give --resources gpu={count}, or lower `gpus`."
+        )
     with lease(visible, count) as indices:
         devices = [torch.device("cuda", index) for index in indices]
         torch.cuda.set_device(devices[0])
@@ -69,9 +78,13 @@ def leased_devices(wanted: str, count: int = 1) -> Iterator[list[torch.device]]:
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether `torch.compile` has what it needs: a GPU that Triton knows, and a C compiler."""
+    """Whether `torch.compile` has what it needs.
+
+    A GPU that Triton knows, a C compiler, and the headers of Python.
+    """
     compiler = os.environ.get("CC") or shutil.which("clang") or shutil.which("gcc")
-    return device.type == "cuda" and has_triton() and compiler is not None
+    header = Path(sysconfig.get_paths()["include"], "Python.h")
+    return device.type == "cuda" and has_triton() and bool(compiler) and header.is_file()
 
 
 @contextmanager
@@ -81,7 +94,7 @@ def lease(visible: int, count: int = 1, pause: float = 1.0) -> Iterator[list[int
     All are taken at once or none is: two jobs that each held one and waited for the other's would
     wait for ever.
     """
-    folder = Path(tempfile.gettempdir()) / f"synthorax-gpus-{getpass.getuser()}"
+    folder = Path(tempfile.gettempdir()) / f"synthorax-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.lstat().st_uid != os.getuid():
         raise InputError(

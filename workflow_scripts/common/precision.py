@@ -18,6 +18,11 @@ def wants_bf16(precision: str, device: torch.device) -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
-def use_tf32() -> None:
-    """Let a GPU multiply what stays float32 beside bf16 in TF32, which has more digits than bf16."""
-    torch.set_float32_matmul_precision("high")
+def use_tf32(allowed: bool) -> None:
+    """Say whether a GPU may multiply float32 in TF32, whose 10 bits of mantissa are more than bf16's 7.
+
+    It may what stays float32 beside bf16. Without bf16, float32 is to be float32; by default
+    convolutions are not.
+    """
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed

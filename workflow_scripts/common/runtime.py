@@ -1,4 +1,4 @@
-"""What surrounds a step: its log, its errors, its progress, its device."""
+"""What surrounds a step: its log, its configuration, its errors, its progress."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ T = TypeVar("T")
 log = logging.getLogger("synthorax")
 # What a job is given rather than what its product depends on: resources of the rule, which make no
 # other product when they change, handed to the step with its configuration.
-RESOURCES = ("device", "gpus", "checkpoint_minutes", "checkpoint_steps")
+RESOURCES = ("device", "gpu", "gpus", "checkpoint_minutes", "checkpoint_steps")
 
 
 @contextmanager
@@ -44,15 +44,23 @@ def step(snakemake: Any) -> Iterator[dict]:
     except InputError as error:
         log.error("%s", error)
         sys.exit(1)
-    except OSError as error:
-        if error.errno is None or not error.filename:
+    except Exception as error:
+        if advice := remedy(error):
+            log.error("%s", advice)
+        elif isinstance(error, OSError):
             log.exception("failed")
         else:
-            log.error("%s: %s. Mend that and run again.", error.filename, error.strerror)
+            log.exception(
+                "failed; this is a defect of Synthorax, not of your data: please report it"
+            )
         sys.exit(1)
-    except Exception:
-        log.exception("failed; this is a defect of Synthorax, not of your data: please report it")
-        sys.exit(1)
+
+
+def remedy(error: Exception) -> str | None:
+    """Return what to say of a file that the system refused, as on a full disk; None for the rest."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename:
+        return f"{error.filename}: {error.strerror}. Mend that and run again."
+    return None
 
 
 def progress_interval() -> float:

@@ -7,6 +7,7 @@ import pandera.pandas as pa
 
 SPLITS = ("train", "val", "test")
 MACRO = "macro"  # stands for a class where a measure is the mean over classes
+POOLED = "pooled"  # stands for a class where a measure is of all classes' images together
 
 
 def text(**options) -> pa.Column:
@@ -153,7 +154,8 @@ CLASSIFIER_LOG = table({"step": whole(), "loss": number(0), "learning_rate": num
 
 # evaluate. `name` is what the value may be called: a published name only with published weights.
 # Of each measure there are three values: of synthetic images, and of as many real ones of other
-# patients, unseen (`floor`: validation) and seen in training (`train`).
+# patients, unseen (`floor`: validation) and seen in training (`train`). What the search for copies
+# finds where there are none is `expected`, at most `expected_high` in 97.5 % of cases.
 METRICS = table(
     {
         "metric": text(),
@@ -169,6 +171,8 @@ METRICS = table(
         "interval": text(),
         "floor": number(),
         "train": number(),
+        "expected": number(0, 1, nullable=True),
+        "expected_high": number(0, 1, nullable=True),
         "seed": whole(),
     }
 )

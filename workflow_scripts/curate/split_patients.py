@@ -32,7 +32,7 @@ def split_patients(
     Raises
     ------
     InputError
-        If a class has no image in some split, or the official lists do not fit the cohort.
+        If a class has no image of its own in some split, or the official lists do not fit the cohort.
     """
     images = read_table(cohort, COHORT).sort_values("image_id")
     fractions = {name: fractions[name] for name in SPLITS}

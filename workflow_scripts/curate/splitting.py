@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError, few
+from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.schemas import SPLITS
 from workflow_scripts.common.seeds import seed_for
 
@@ -116,19 +117,26 @@ def positions(patients: Collection[str], seed: int) -> dict[str, float]:
 
 
 def require_all_classes(cohort: pd.DataFrame, split: pd.Series) -> None:
-    """Raise InputError if a class has no image in some split."""
-    images = pd.crosstab(cohort["class_name"], split).reindex(columns=SPLITS, fill_value=0)
-    patients = cohort.groupby("class_name")["patient_id"].nunique()
+    """Raise InputError if a class has no image of its own in some split.
+
+    An image with other findings as well does not count: none that judges would use it.
+    """
+    alone = single_finding(cohort)
+    names = sorted(set(cohort["class_name"]))
+    images = pd.crosstab(cohort.loc[alone, "class_name"], split[alone])
+    images = images.reindex(index=names, columns=list(SPLITS), fill_value=0)
+    patients = cohort[alone].groupby("class_name")["patient_id"].nunique()
     lines = [
         f"\n  {name} has no image in {' and '.join(row.index[row == 0])}; it has {row.sum()} images "
-        f"of {patients[name]} patients"
+        f"of {patients.get(name, 0)} patients"
         for name, row in images.iterrows()
         if (row == 0).any()
     ]
     if lines:
+        only = "" if alone.all() else ", with images of it and no other finding; those alone count"
         raise InputError(
             f"every class must be in every split, or it can be neither learned nor judged:"
-            f"{''.join(lines)}\nA class needs three patients at least. Remove it from "
+            f"{''.join(lines)}\nA class needs three patients at least{only}. Remove it from "
             "cohort.classes or add patients; with enough patients, use split.method stratified, "
             "another split.seed or larger split.fractions."
         )

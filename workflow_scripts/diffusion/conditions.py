@@ -128,18 +128,29 @@ class Conditions:
     def dropped(self, c: Tensor, rate: float, u: Tensor) -> Tensor:
         """Hide attributes of each sample at random, so that the network learns to do without them.
 
-        All of a sample's are hidden at `rate`, which the negative branch of guidance asks for
-        (Ho & Salimans 2022). Where there are several, each is also hidden at `rate` by itself, so
-        that each can be left open or guided alone.
+        All are hidden at `rate`, as the negative branch of guidance asks for (Ho & Salimans 2022).
+        Where there are A > 1, so that each subset can be stated and guided, there are also hidden
+
+            at 2 s   each or not, with probability 1/2
+            at s     all but one, any of them as often
+
+        with s = min(`rate`, (1 − `rate`) / 3). An attribute is then hidden at `rate` +
+        s (2 − 1/A) and stated alone at s (1/A + 2^(1 − A)): at 27.5 % and 3.75 % for four
+        attributes and a rate of 10 %, which leaves all stated in 61.25 % of the samples.
 
         Parameters
         ----------
         c : (n, width)
-        u : uniform in [0, 1), (n, 1 + number of attributes)
+        u : uniform in [0, 1), (n, 1 + A)
         """
-        drop = u[:, :1] < rate
-        if len(self.values) > 1:
-            drop = drop | (u[:, 1:] < rate)
+        which, each = u[:, :1], u[:, 1:]
+        drop = which < rate
+        if (count := len(self.values)) > 1:
+            share = min(rate, (1 - rate) / 3)
+            kept = (count * each[:, :1]).long()
+            rest = torch.arange(count, device=u.device) != kept
+            some = torch.where(which < rate + 2 * share, each < 0.5, rest)
+            drop = drop | ((which < rate + 3 * share) & some)
         null = self.hidden(c)
         blocks = self.blocks.values()
         parts = [torch.where(drop[:, k, None], null[:, b], c[:, b]) for k, b in enumerate(blocks)]

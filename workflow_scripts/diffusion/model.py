@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from diffusers import UNet2DModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -12,8 +13,11 @@ from torch import Tensor
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import REMAKE
 from workflow_scripts.diffusion.conditions import Conditions
-from workflow_scripts.diffusion.network import Network, build_network, load_network
+from workflow_scripts.diffusion.network import Network, build_network
 from workflow_scripts.diffusion.process import Level, Process, make_process
+
+# The two files of a folder in diffusers' layout.
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 
 
 @dataclass
@@ -87,6 +91,27 @@ def load_model(
     if device.type == "cuda":
         network.to(memory_format=torch.channels_last)
     return Model(network, process, conditions, facts)
+
+
+def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Network:
+    """Load a trained network, ready to evaluate, from a folder in diffusers' layout.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no network, a damaged one, or one that `build_network` did not make.
+    """
+    folder = Path(folder)
+    try:
+        unet = UNet2DModel.from_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        unet.load_state_dict(load_file(folder / WEIGHTS))
+        network = Network(unet)
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"{folder} holds no model that can be loaded ({reason}). {REMAKE}"
+        ) from None
+    return network.to(device).eval().requires_grad_(False)
 
 
 def reweighted(facts: dict, conditions: Conditions, weights: Path) -> Network:

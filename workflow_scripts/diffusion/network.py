@@ -1,22 +1,12 @@
 """The denoising network: diffusers' UNet2DModel on patches of pixels, told what to show."""
 
-import json
 import math
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
-
-from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.files import REMAKE
-
-# The two files of a folder in diffusers' layout.
-CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 
 
 class Network(nn.Module):
@@ -127,24 +117,3 @@ def build_network(settings: dict, image_size: int, width: int, attributes: int =
     # One embedding per attribute is summed: together they vary as the one of N(0, 1) would.
     nn.init.normal_(unet.class_embedding.weight, std=attributes**-0.5)
     return Network(unet)
-
-
-def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Network:
-    """Load a trained network, ready to evaluate, from a folder in diffusers' layout.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no network, a damaged one, or one that `build_network` did not make.
-    """
-    folder = Path(folder)
-    try:
-        unet = UNet2DModel.from_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-        unet.load_state_dict(load_file(folder / WEIGHTS))
-        network = Network(unet)
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"{folder} holds no model that can be loaded ({reason}). {REMAKE}"
-        ) from None
-    return network.to(device).eval().requires_grad_(False)

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts.common.errors import InputError
 from workflow_scripts.diffusion.schedule import alpha_bars, resolution_shift
 
 Coefficient = float | Tensor
-Network = Callable[[Tensor, Tensor, Tensor], Tensor]
+Evaluate = Callable[[Tensor, Tensor, Tensor], Tensor]
 LOSSES = {"l2": functional.mse_loss, "l1": functional.l1_loss, "huber": functional.huber_loss}
-KARRAS_RHO = 7
+# log(α/σ) = −5.1, where the authors of DPM-Solver cut cosine schedules off.
+NOISIEST_OF_EPSILON = math.exp(5.1)
 
 
 class Level(NamedTuple):
@@ -49,10 +49,11 @@ class Process(ABC):
     Attributes
     ----------
     sigma_range : least and greatest finite noise over signal, σ/α, that the process has
+    noisiest : σ/α at which a sampler that does not clip x_0 begins, at most
     """
 
     sigma_range: tuple[float, float]
-    auto_spacing = "trailing"
+    noisiest = math.inf
 
     def __init__(self, settings: dict):
         self.loss_function = LOSSES[settings["loss"]]
@@ -105,7 +106,7 @@ class Process(ABC):
 
     # Sampling
 
-    def denoise(self, network: Network, x: Tensor, level: Level, c: Tensor) -> Tensor:
+    def denoise(self, network: Evaluate, x: Tensor, level: Level, c: Tensor) -> Tensor:
         """Return the expected x_0 = c_skip x + c_out F(c_in x): float32, shaped as x.
 
         Parameters
@@ -129,54 +130,6 @@ class Process(ABC):
         Beyond the process's range the level keeps its ratio, and its time is the nearest there is.
         """
 
-    def grid(
-        self,
-        steps: int,
-        spacing: str = "auto",
-        sigma_min: float | None = None,
-        sigma_max: float | None = None,
-    ) -> list[Level]:
-        """Return the levels at which a sampler calls the network, from the noisiest on.
-
-        Parameters
-        ----------
-        steps : their number; the end, the clean image, is not among them
-        spacing : `trailing` spaces evenly in time and starts where training ended (Lin et al. 2024,
-            section 3.3), `karras` in (σ/α)^(1/7) (Karras et al. 2022, equation 5), `log_snr` in log SNR
-        sigma_min, sigma_max : keep to this range of σ/α, and to the process's own
-
-        Raises
-        ------
-        InputError
-            If the range holds too few levels, or the process has no such spacing.
-        """
-        low, high = self.sigma_range
-        low = max(low, sigma_min or low)
-        # Only an evenly spaced grid can begin in pure noise: a level of infinite σ/α.
-        finite = min(high, sigma_max or high)
-        if not low < finite:
-            raise InputError(
-                f"sigma_min {sigma_min} and sigma_max {sigma_max} leave nothing of the noise levels "
-                f"{self.sigma_range[0]:.4g} to {self.sigma_range[1]:.4g} of the process. Widen the "
-                f"sampler's range, or leave both null."
-            )
-        spacing = self.auto_spacing if spacing == "auto" else spacing
-        if spacing == "trailing":
-            return [self.level(t) for t in self.trailing(steps, low, sigma_max or math.inf)]
-        if spacing == "log_snr":
-            ratios = np.geomspace(finite, low, steps)
-        else:
-            root = 1 / KARRAS_RHO
-            ratios = np.linspace(finite**root, low**root, steps) ** KARRAS_RHO
-        return [self.level_at(ratio) for ratio in ratios.tolist()]
-
-    @abstractmethod
-    def trailing(self, steps: int, low: float, high: float) -> list[float]:
-        """Return evenly spaced times from the noisiest on, at levels `low` <= σ/α <= `high`.
-
-        The range of times is divided by `steps`, and the time at the end of each part is taken.
-        """
-
 
 class VariancePreserving(Process):
     """α² + σ² = 1, a network that says ε, x_0 or v, and min-SNR weighting."""
@@ -184,6 +137,9 @@ class VariancePreserving(Process):
     def __init__(self, settings: dict):
         super().__init__(settings)
         self.prediction = settings["prediction"]
+        if self.prediction == "epsilon":
+            # x_0 = (x − σ F) / α: in almost pure noise it is the network's error, many times over.
+            self.noisiest = NOISIEST_OF_EPSILON
         self.gamma = settings["min_snr_gamma"] if settings["weighting"] == "min_snr" else None
 
     def target(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -204,16 +160,17 @@ class VariancePreserving(Process):
         return alpha, -sigma, 1
 
     def weight(self, t: Tensor) -> Coefficient:
-        """Return 1, or min(SNR, γ) in units of the error of x_0 (Hang et al. 2023, section 3.4).
+        """Return 1, or what the weight min(SNR, γ) of x_0's error (Hang et al. 2023) is for F's.
 
-        An error of F is c_out times as large in x_0. So it is min(SNR, γ) / SNR for ε, and
-        min(SNR, γ) / (SNR + 1) for v.
+        An error of F is c_out times as large in x_0, so that F's weighs min(SNR, γ) / SNR for ε,
+        min(SNR, γ) for x_0, and min(SNR, γ) / (SNR + 1) for v.
         """
         if self.gamma is None:
             return 1.0
         alpha, sigma = self.marginal(t)
         _, c_out, _ = self.scalings(alpha, sigma)
-        return (((alpha / sigma) ** 2).clamp(max=self.gamma) * c_out**2).flatten()
+        of_x0 = ((alpha / sigma) ** 2).clamp(max=self.gamma)
+        return (of_x0 * c_out**2).flatten()
 
     def level(self, t: float) -> Level:
         """Return the level at time t."""
@@ -276,17 +233,6 @@ class DDPM(VariancePreserving):
         """Return the time at which σ/α is `ratio`, or the nearest there is."""
         return float(np.interp(math.log(ratio), self.log_ratios, self.timesteps))
 
-    def trailing(self, steps: int, low: float, high: float) -> list[float]:
-        """Return whole time steps: round(T − i T / steps) − 1 where all are in the range."""
-        inside = self.timesteps[(self.ratios >= low) & (self.ratios <= high)]
-        if steps > len(inside):
-            raise InputError(
-                f"{steps} steps, but the process has {len(inside)} time steps in the sampler's range. "
-                f"Lower the sampler's steps, widen its range, or use spacing karras or log_snr."
-            )
-        count = len(inside)
-        return [float(inside[round(count - i * count / steps) - 1]) for i in range(steps)]
-
 
 class VPSDE(VariancePreserving):
     """Continuous time t in [0, 1] (Song et al. 2021), with a cosine schedule cut at its ends.
@@ -331,11 +277,6 @@ class VPSDE(VariancePreserving):
         angle = math.atan(ratio * math.exp(self.shift / 2))
         return min(max((angle - self.b) / self.a, 0.0), 1.0)
 
-    def trailing(self, steps: int, low: float, high: float) -> list[float]:
-        """Return 1 − i / steps where all times are in the range."""
-        first, last = self.time(low), self.time(high)
-        return [last - i * (last - first) / steps for i in range(steps)]
-
 
 class EDM(Process):
     """Noise added to the unscaled image, α = 1, with time t = σ (Karras et al. 2022, table 1).
@@ -347,7 +288,6 @@ class EDM(Process):
     """
 
     sigma_range = (0.002, 80.0)
-    auto_spacing = "karras"
 
     def __init__(self, settings: dict, sigma_data: float):
         super().__init__(settings)
@@ -396,13 +336,6 @@ class EDM(Process):
     def level_at(self, ratio: float) -> Level:
         """Return the level at σ = `ratio`."""
         return Level(ratio, 1.0, ratio)
-
-    def trailing(self, steps: int, low: float, high: float) -> list[float]:
-        """Refuse: σ has no greatest value to be divided evenly."""
-        raise InputError(
-            "spacing trailing divides the time of training evenly, and the time of process edm is σ, "
-            "which has no end. Use spacing auto, karras or log_snr for this model."
-        )
 
 
 def make_process(

@@ -14,6 +14,7 @@ from workflow_scripts.common.pixels import to_uint8
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.runtime import progress
 from workflow_scripts.common.seeds import seed_for
+from workflow_scripts.diffusion.grid import grid
 from workflow_scripts.diffusion.model import Model
 from workflow_scripts.diffusion.noise import noise
 from workflow_scripts.diffusion.process import CLEAN, Level, Process
@@ -175,11 +176,15 @@ def plan(process: Process, settings: dict) -> list[Level]:
 
     Left to itself, a sampler by Heun's method has the spacing that Karras et al. (2022) made for
     it; evenly spaced in time, its first step would go from almost nothing but noise far too far.
+    It begins where the network's error is still bearable, unless its method clips x_0.
     """
     spacing = settings["spacing"]
     if spacing == "auto" and settings["method"] in ("heun", "edm"):
         spacing = "karras"
-    return process.grid(settings["steps"], spacing, settings["sigma_min"], settings["sigma_max"])
+    most = settings["sigma_max"]
+    if most is None and settings["method"] != "ddpm":
+        most = process.noisiest
+    return grid(process, settings["steps"], spacing, settings["sigma_min"], most)
 
 
 def guided(model: Model, c: Tensor, settings: dict, guide: Model | None = None) -> Denoise:
@@ -235,6 +240,6 @@ def translated(x: Tensor, level: Level, model: Model, guide: Model) -> tuple[Ten
     """Return x and its level as the guide's process has them: of the same noise over signal."""
     if guide.facts["diffusion"] == model.facts["diffusion"]:
         return x, level
-    _, most = guide.process.sigma_range
-    other = guide.process.level_at(min(level.ratio, most))
+    _, high = guide.process.sigma_range
+    other = guide.process.level_at(min(level.ratio, high, guide.process.noisiest))
     return other.sigma / level.sigma * x, other

@@ -7,10 +7,9 @@ import pandas as pd
 
 from workflow_scripts.common.figures import save_figure
 from workflow_scripts.common.runtime import step
-from workflow_scripts.common.schemas import COMPARISON, METRICS, TRAINING_LOG
+from workflow_scripts.common.schemas import COMPARISON, METRICS, POOLED, TRAINING_LOG
 from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.evaluate import comparison
-from workflow_scripts.evaluate.measures import POOLED
 
 TWO_STAGE = ("heun", "edm")  # a second evaluation in every step but the last
 
@@ -114,12 +113,13 @@ def estimate(name: str, row: pd.Series) -> dict[str, float]:
 if __name__ == "__main__":
     with step(snakemake) as config:
         models, samplers = config["models"], dict(config["samplers"])
-        pairs = [(model, sampler) for model in models for sampler in samplers]
         paths = snakemake.input
+        # …/<model>/<sampler>/metrics.parquet
+        metrics = {Path(path).parts[-3:-1]: Path(path) for path in paths.metrics}
         compare_models(
             facts=dict(zip(models, map(Path, paths.facts), strict=True)),
             logs=dict(zip(models, map(Path, paths.logs), strict=True)),
-            metrics=dict(zip(pairs, map(Path, paths.metrics), strict=True)),
+            metrics=metrics,
             samplers=samplers,
             phantom=config["phantom"],
             table=Path(snakemake.output.table),

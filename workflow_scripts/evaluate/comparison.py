@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from workflow_scripts.common.figures import INK, MUTED, WARM, plt
 from workflow_scripts.common.numbers import MINUS
+from workflow_scripts.common.wording import space_name
 
 # Told apart in every common colour blindness (Okabe & Ito 2008); its yellow is too faint here.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -22,11 +23,6 @@ MARKERS = {
     "heun": "D",
     "edm": "v",
     "ddpm": "X",
-}
-SPACES = {
-    "domain": "our own classifier",
-    "inception": "Inception",
-    "xrv": "a chest X-ray network",
 }
 FLOOR = {"color": INK, "linewidth": 0.9, "linestyle": (0, (4, 3))}
 COLUMNS = 6  # of a legend
@@ -188,5 +184,5 @@ def title(measure: str) -> str:
     """Return what the axis of quality says."""
     if not measure.startswith(KERNEL):
         return "Seen as the class asked for\n(higher is better)"
-    space = measure.removeprefix(KERNEL)
-    return f"Kernel distance (lower is better),\nfeatures of {SPACES.get(space, space)}"
+    space = space_name(measure.removeprefix(KERNEL))
+    return f"Kernel distance (lower is better),\nfeatures of {space}"

@@ -59,6 +59,8 @@ def kernel_distance(
     y: np.ndarray,
     groups_x: np.ndarray | None = None,
     groups_y: np.ndarray | None = None,
+    classes_x: np.ndarray | None = None,
+    classes_y: np.ndarray | None = None,
 ) -> Estimate:
     """Return the unbiased squared maximum mean discrepancy with the kernel (x·y / d + 1)³.
 
@@ -66,56 +68,84 @@ def kernel_distance(
     as the full U-statistic over all pairs: no random subsets. It may be negative: it is unbiased,
     and 0 for two samples of one distribution.
 
+    Sets that hold fixed numbers of each class, n_k of n images, are no independent draws: fewer
+    pairs within a set than across sets are of one class. So the mean over a set's pairs is taken
+    class by class, pairs of one class weighted by n_k / (n_k − 1), and divided by n².
+
     The interval is a delete-one jackknife over groups (Efron & Stein 1981), both sets'
-    contributions added: images of one patient are not independent.
+    contributions added: images of one patient are not independent. A group is left out of one
+    class at a time, whose share of the set stays as it is.
 
     Parameters
     ----------
     x, y : features
     groups_x, groups_y : what to leave out together, one label per image; None: each image alone
+    classes_x, classes_y : the class of each image, where the sets hold fixed numbers of each; None:
+        a set is one random sample
 
     Raises
     ------
     ValueError
-        If a set has fewer than two images.
+        If a set, or a class of one, has fewer than two images.
     """
     x, y = as_features(x), as_features(y)
-    n, m = len(x), len(y)
-    code_x, code_y = group_codes(groups_x, n), group_codes(groups_y, m)
-    pairs_x, rows_x, inner_x = kernel_within(x, code_x)
-    pairs_y, rows_y, inner_y = kernel_within(y, code_y)
-    cross_x, cross_y = kernel_across(x, y)
-    mean_x, mean_y = pairs_x / (n * (n - 1)), pairs_y / (m * (m - 1))
-    across = cross_x.sum()
-    value = mean_x + mean_y - 2 * across / (n * m)
-
-    def variance(code, pairs, rows, inner, cross, count, other_mean, other_count):
-        """Jackknife variance from leaving out each group of one set."""
-        size = np.bincount(code)
-        left = count - size
-        if len(size) < 2 or left.min() < 2:
-            return np.nan
-        without = pairs - 2 * np.bincount(code, rows) + np.bincount(code, inner)
-        crossing = across - np.bincount(code, cross)
-        values = without / (left * (left - 1)) + other_mean - 2 * crossing / (left * other_count)
-        return (len(size) - 1) / len(size) * np.square(values - values.mean()).sum()
-
-    return Estimate.normal(
-        value,
-        variance(code_x, pairs_x, rows_x, inner_x, cross_x, n, mean_y, m)
-        + variance(code_y, pairs_y, rows_y, inner_y, cross_y, m, mean_x, n),
-    )
+    across_x, across_y = kernel_across(x, y)
+    mean_x, variance_x = kernel_side(x, groups_x, classes_x, across_x / len(y))
+    mean_y, variance_y = kernel_side(y, groups_y, classes_y, across_y / len(x))
+    value = mean_x + mean_y - 2 * across_x.sum() / (len(x) * len(y))
+    return Estimate.normal(value, variance_x + variance_y)
 
 
-def kernel_within(x: np.ndarray, code: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return Σ k over pairs of different images, its row sums, and those within a row's group."""
-    rows, inner = np.empty(len(x)), np.empty(len(x))
+def kernel_side(
+    x: np.ndarray, groups: np.ndarray | None, classes: np.ndarray | None, across: np.ndarray
+) -> tuple[float, float]:
+    """Return the mean kernel of two images of one set, and its part of the distance's variance.
+
+    Parameters
+    ----------
+    across : of each image, the mean kernel with the other set's
+    """
+    n = len(x)
+    group = group_codes(groups, n)
+    stratum = group_codes(np.zeros(n) if classes is None else classes, n)
+    count = np.bincount(stratum)
+    if count.min() < 2:
+        raise ValueError("a distance needs two images or more of each class in each set, got one")
+    # What is left out at a time: a group's images of one class.
+    cell = group_codes(stratum * n + group, n)
+    size, first = np.bincount(cell), np.unique(cell, return_index=True)[1]
+    own, owner = stratum[first], group[first]  # of each cell
+    alike, unlike, inner = kernel_within(x, stratum, cell)
+    same, other, crossing = (np.bincount(stratum, sums) for sums in (alike, unlike, across))
+    mean = (other.sum() + (same * count / (count - 1)).sum()) / n**2
+    left = count[own] - size
+    cells = np.bincount(own)
+    if cells.min() < 2 or left.min() < 2:
+        return mean, np.nan
+    # By how much the distance changes without a cell, the class's other images weighing the more.
+    heavier = count[own] / left
+    same_left = same[own] - 2 * np.bincount(cell, alike) + np.bincount(cell, inner)
+    change = heavier * count[own] / (left - 1) * same_left - (same * count / (count - 1))[own]
+    change += 2 * (heavier * (other[own] - np.bincount(cell, unlike)) - other[own])
+    change -= 2 * n * (heavier * (crossing[own] - np.bincount(cell, across)) - crossing[own])
+    change /= n**2
+    deviation = change - (np.bincount(own, change) / cells)[own]
+    deviation *= np.sqrt((cells - 1) / cells)[own]
+    return mean, np.square(np.bincount(owner, deviation)).sum()
+
+
+def kernel_within(
+    x: np.ndarray, stratum: np.ndarray, cell: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each row's Σ k to other rows of its stratum, to other strata, and within its cell."""
+    alike, unlike, inner = np.empty((3, len(x)))
     for block in blocks(len(x)):
         kernel = polynomial_kernel(x[block], x)
         kernel[np.arange(len(kernel)), np.arange(block.start, block.stop)] = 0
-        rows[block] = kernel.sum(axis=1)
-        inner[block] = np.where(code[block, None] == code, kernel, 0).sum(axis=1)
-    return rows.sum(), rows, inner
+        alike[block] = np.where(stratum[block, None] == stratum, kernel, 0).sum(axis=1)
+        unlike[block] = np.where(stratum[block, None] == stratum, 0, kernel).sum(axis=1)
+        inner[block] = np.where(cell[block, None] == cell, kernel, 0).sum(axis=1)
+    return alike, unlike, inner
 
 
 def kernel_across(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -64,7 +64,7 @@ def measure_samples(
         log.info("%s: %d images of every set are compared", label, count)
         if count < 2:
             log.warning(
-                "%s: with %d images per set there is no distance for this class alone", label, count
+                "%s: with %d images per set it takes no part in the distances", label, count
             )
     seen = seen_classes(classifier, pictures, everything)
     rows = [row for space in spaces for row in distance_rows(space, pictures, subsets)]

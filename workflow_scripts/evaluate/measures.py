@@ -12,6 +12,7 @@ import torch
 from workflow_scripts.classifier.weights import load
 from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.runtime import log, progress
+from workflow_scripts.common.schemas import POOLED
 from workflow_scripts.common.seeds import generator
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.evaluate.confusion import counts, proportion, shares
@@ -30,7 +31,9 @@ from workflow_scripts.evaluate.diversity import (
     ssim_distances,
 )
 from workflow_scripts.evaluate.memorisation import (
+    Chance,
     Nearest,
+    chance_of_copies,
     clustered_proportion,
     copy_threshold,
     nearest,
@@ -38,7 +41,6 @@ from workflow_scripts.evaluate.memorisation import (
 from workflow_scripts.evaluate.published import name_of
 from workflow_scripts.evaluate.subsets import SPLIT_OF, Subsets
 
-POOLED = "pooled"
 JACKKNIFE, EXACT, NONE = "jackknife 95 %", "Clopper–Pearson 95 %", "none"
 CLUSTERED = "Korn–Graubard 95 %"
 SETS = ("synthetic", *SPLIT_OF)
@@ -83,11 +85,14 @@ def row(
     n_reference: int,
     estimates: dict[str, Estimate],
     interval: str,
+    chance: Chance | None = None,
 ) -> dict:
     """Return one row of the metrics table; an interval that could not be had is none.
 
-    `estimates` holds the same measure of the sets `synthetic`, `floor` and `train`.
+    `estimates` holds the same measure of the sets `synthetic`, `floor` and `train`, `chance` what
+    is expected where nothing is copied.
     """
+    expected, expected_high = chance or (np.nan, np.nan)
     synthetic = estimates["synthetic"]
     known = bool(np.isfinite([synthetic.low, synthetic.high]).all())
     return {
@@ -104,6 +109,8 @@ def row(
         "interval": interval if known else NONE,
         "floor": estimates["floor"].value,
         "train": estimates["train"].value,
+        "expected": expected,
+        "expected_high": expected_high,
     }
 
 
@@ -127,21 +134,25 @@ def features_of_sets(space: FeatureSpace, pictures: Pictures) -> dict[str, np.nd
 def distance_rows(space: FeatureSpace, pictures: Pictures, subsets: Subsets) -> Iterator[dict]:
     """Yield Fréchet distance (pooled: it is biased by N) and kernel distance (also per class).
 
-    Pooled sets hold fixed numbers of each class, so that fewer pairs within a set than across sets
-    are of one class: the pooled kernel distance is biased downwards by about 1/N, in the floor as in
-    the value. Compare the two.
+    All sets hold as many images of a class. A class of fewer than two takes no part.
     """
     features = features_of_sets(space, pictures)
     sha256 = sha256_of(space.weights)
-    for label in progress([POOLED, *subsets["reference"]], f"distances in {space.name}"):
+    numbers = {label: len(rows) for label, rows in subsets["reference"].items() if len(rows) > 1}
+    if not numbers:
+        return
+    subsets = {name: {label: subsets[name][label] for label in numbers} for name in SETS}
+    for label in progress([POOLED, *numbers], f"distances in {space.name}"):
         rows = {name: of_class(subsets[name], label) for name in SETS}
         count = len(rows["reference"])
-        if count < 2:
-            continue
+        own = numbers if label == POOLED else {label: count}
+        classes = np.repeat(list(own), list(own.values()))
         x = {name: features[name][rows[name]] for name in SETS}
         owners = {name: pictures.owners(name, rows[name]) for name in SETS}
         kernel = {
-            name: kernel_distance(x[name], x["reference"], owners[name], owners["reference"])
+            name: kernel_distance(
+                x[name], x["reference"], owners[name], owners["reference"], classes, classes
+            )
             for name in SETS
             if name != "reference"
         }
@@ -262,9 +273,9 @@ def memorisation_rows(
     """Yield the shares of images that look copied, `memorised_fraction` and `closer_to_train`.
 
     `memorised_fraction`: of images nearer to one of *all* training images than held-out ones are,
-    by the threshold of each class (see `memorisation.copy_threshold`). 1 % is expected of images
-    that are no copies, more where a class has fewer than 99 test images. Merely typical images,
-    which are near to everything, pass the threshold too; hence
+    by the threshold of each class (see `memorisation.copy_threshold`), beside what chance alone
+    would find (see `memorisation.chance_of_copies`); its interval takes the threshold as given.
+    Merely typical images, which are near to everything, pass the threshold too; hence
     `closer_to_train`: of images nearer to a training image than to any of equally many held-out
     ones (validation and test) of the same classes. 0.5 is expected. Images whose nearest real one
     is of one patient are one cluster: few real images may be nearest to many.
@@ -288,14 +299,14 @@ def memorisation_rows(
     sides = {name: equal_sides(pictures, everything, name, seed) for name in labels}
     seen, unseen = (np.concatenate([sides[name][side] for name in labels]) for side in (0, 1))
 
+    people = group_codes(pictures.images["patient_id"], len(pictures.images))
+
     def search(part: str, rows: np.ndarray, references: np.ndarray) -> Nearest:
         """Find the nearest of some real images, of other patients, to rows of a set."""
-        return nearest(
-            features[part][rows],
-            features["reference"][references],
-            pictures.owners(part, rows),
-            pictures.owners("reference", references),
-        )
+        there = features["reference"][references]
+        if part == "synthetic":
+            return nearest(features[part][rows], there)
+        return nearest(features[part][rows], there, people[rows], people[references])
 
     copied: dict[str, Subsets] = {name: {} for name in SETS}
     closer: dict[str, Subsets] = {name: {} for name in SETS}
@@ -312,7 +323,7 @@ def memorisation_rows(
             closer[name][label] = near.distance < far.distance
             chosen = np.where(closer[name][label], seen[near.position], unseen[far.position])
             if name == "synthetic":
-                owners[label] = pictures.owners("reference", chosen)
+                owners[label] = people[chosen]
 
     def real(flags: dict[str, Subsets], own: list[str]) -> dict[str, Estimate]:
         """Return the shares of real images."""
@@ -325,12 +336,17 @@ def memorisation_rows(
         own = labels if label == POOLED else [label]
         found, nearer = (of_class(flags["synthetic"], label) for flags in (copied, closer))
         share = {"synthetic": proportion(found.sum(), len(found))} | real(copied, own)
-        count = len(found), sum(len(everything["reference"][name]) for name in own)
-        yield row("memorised_fraction", space.name, sha256, label, *count, share, EXACT)
+        drawn, held_out = (
+            [len(everything[name][one]) for one in own] for name in ("synthetic", "reference")
+        )
+        chance = chance_of_copies(drawn, held_out, generator(seed, "chance", label))
+        count = sum(drawn), sum(held_out)
+        yield row("memorised_fraction", space.name, sha256, label, *count, share, EXACT, chance)
         share = {"synthetic": clustered_proportion(nearer, of_class(owners, label))}
         count = len(nearer), sum(len(sides[name][0]) for name in own)
         share |= real(closer, own)
-        yield row("closer_to_train", space.name, sha256, label, *count, share, CLUSTERED)
+        half = Chance(0.5)
+        yield row("closer_to_train", space.name, sha256, label, *count, share, CLUSTERED, half)
 
 
 def equal_sides(

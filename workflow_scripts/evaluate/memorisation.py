@@ -6,6 +6,7 @@ The comparison of distances is that of Meehan et al. (2020); diffusion models of
 were found to copy by Akbar et al. (2023).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,15 @@ from scipy.stats import beta
 
 from workflow_scripts.evaluate.distances import Estimate, blocks, group_codes
 
-CHANCE = 0.01  # share of held-out images that the threshold takes for copies
+SHARE = 0.01  # of held-out images, which the threshold takes for copies
+DRAWS = 20_000  # of what chance alone would find
+
+
+class Chance(NamedTuple):
+    """What a share is where nothing is copied: on average, and at most in 97.5 % of cases."""
+
+    expected: float
+    high: float = np.nan
 
 
 class Nearest(NamedTuple):
@@ -37,8 +46,8 @@ def nearest(
     Parameters
     ----------
     x, reference : features, (n, d) and (m, d)
-    owners, reference_owners : whose each image is, (n,) and (m,): an image is not compared with
-        those of its own owner. None: with all.
+    owners, reference_owners : whose each image is, integers (n,) and (m,): an image is not
+        compared with those of its own owner. None: with all.
 
     Returns
     -------
@@ -81,12 +90,40 @@ def clustered_proportion(hits: np.ndarray, clusters: np.ndarray) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def copy_threshold(held_out: np.ndarray) -> float:
-    """Return the distance below which an image counts as a copy.
+def rank(held_out: int) -> int:
+    """Return which of n held-out distances, by size, is the threshold of copies.
 
-    It is the k-th smallest of n held-out distances, k = ⌊CHANCE (n + 1)⌋ but at least 1. An image
-    that is as near to training as held-out ones are then falls below it with probability
-    k / (n + 1): at most CHANCE from n = 99 on, 1 / (n + 1) with fewer.
+    k = ⌊SHARE (n + 1)⌋, but at least 1.
     """
-    rank = max(1, int(CHANCE * (len(held_out) + 1)))
-    return float(np.partition(held_out, rank - 1)[rank - 1])
+    return max(1, int(SHARE * (held_out + 1)))
+
+
+def copy_threshold(held_out: np.ndarray) -> float:
+    """Return the distance below which an image counts as a copy: the k-th smallest held-out one.
+
+    An image that is as near to training as the n held-out ones falls below it with probability
+    k / (n + 1): at most SHARE from n = 99 on, 1 / (n + 1) with fewer.
+    """
+    k = rank(len(held_out))
+    return float(np.partition(held_out, k - 1)[k - 1])
+
+
+def chance_of_copies(
+    drawn: Sequence[int], held_out: Sequence[int], rng: np.random.Generator
+) -> Chance:
+    """Return the share of images below their thresholds where none is a copy.
+
+    The threshold is itself an accident of the held-out images. If all distances of a class are
+    independent and of one distribution, the share of it below the k-th smallest of n is
+    Beta(k, n + 1 − k), so that the number found among m further images is
+    BetaBinomial(m, k, n + 1 − k). Over classes the numbers add up, which is simulated.
+
+    Parameters
+    ----------
+    drawn, held_out : numbers of images of each class, m and n
+    """
+    m, n = np.array(drawn), np.array(held_out)
+    k = np.array([rank(count) for count in held_out])
+    found = rng.binomial(m, rng.beta(k, n + 1 - k, (DRAWS, len(m)))).sum(axis=1)
+    high = np.quantile(found, 0.975, method="inverted_cdf")
+    return Chance(float((m * k / (n + 1)).sum() / m.sum()), float(high / m.sum()))

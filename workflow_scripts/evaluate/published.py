@@ -50,7 +50,7 @@ FORMULAS = {
     "lpips_diversity": "Perceptual diversity, not the published weights",
     "ssim_diversity": "SSIM diversity",
     "class_accuracy": "Seen as the class asked for",
-    "memorised_fraction": "Nearer to training images than 99 % of unseen ones are",
+    "memorised_fraction": "Nearer to training images than nearly all unseen ones are",
     "closer_to_train": "Nearer to a training image than to an unseen one",
 }
 

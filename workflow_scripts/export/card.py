@@ -10,20 +10,11 @@ import jinja2
 import pandas as pd
 
 from workflow_scripts.common import numbers
-from workflow_scripts.common.schemas import SPLITS
+from workflow_scripts.common.schemas import POOLED, SPLITS
+from workflow_scripts.common.wording import condition_words, sampler_words, space_name
 
-POOLED = "pooled"
-COPIED, CLOSER = "memorised_fraction", "closer_to_train"
-SHARES = ("class_accuracy", COPIED, CLOSER)
-CHANCE = {COPIED: 0.01, CLOSER: 0.5}
-SPACES = {
-    "domain": "our own classifier",
-    "inception": "Inception",
-    "xrv": "a chest X-ray network",
-    "pixels": "pixels",
-    "alex": "AlexNet",
-    "squeeze": "SqueezeNet",
-}
+ACCURACY, COPIED, CLOSER = "class_accuracy", "memorised_fraction", "closer_to_train"
+COPIES = (COPIED, CLOSER)
 DRAWN = {
     "natural": "as often as they occur",
     "sqrt": "by the square root of how often they occur",
@@ -44,9 +35,16 @@ def card(template: Path, content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for write in (numbers.count, numbers.fixed, numbers.percent, numbers.setting, numbers.things):
+    for write in (
+        numbers.count,
+        numbers.fixed,
+        numbers.things,
+        listed,
+        share,
+        sampler_words,
+        condition_words,
+    ):
         environment.filters[write.__name__] = write
-    environment.filters["listed"] = listed
     return tidy(environment.get_template(template.name).render(content))
 
 
@@ -88,19 +86,27 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def data(images: pd.DataFrame, exclusions: pd.DataFrame, split: dict, classes: list[str]) -> dict:
+def data(
+    images: pd.DataFrame,
+    exclusions: pd.DataFrame,
+    unmatched: pd.DataFrame,
+    split: dict,
+    classes: list[str],
+) -> dict:
     """Return who the model was trained on, and who was left out.
 
     Parameters
     ----------
-    images : table IMAGES
-    exclusions : table EXCLUSIONS
+    images, exclusions, unmatched : tables IMAGES, EXCLUSIONS and UNMATCHED
     split : contents of split_report.json
     """
     parts = [images[images["split"] == name] for name in SPLITS]
     training = parts[0]
     ages = training["age_years"].dropna()
-    sexes, views = (training[name].value_counts(normalize=True) for name in ("sex", "view"))
+    # Of the cohort: films that were excluded are not looked for twice.
+    absent = unmatched.loc[unmatched["found_in"] == "table", "image_id"]
+    lost = int((~absent.isin(exclusions["image_id"])).sum())
+    excluded = exclusions["reason"].value_counts().sort_index().to_dict()
     return {
         "rows": [
             {"name": name, "counts": [int((part["class_name"] == name).sum()) for part in parts]}
@@ -108,14 +114,20 @@ def data(images: pd.DataFrame, exclusions: pd.DataFrame, split: dict, classes: l
         ],
         "images": [len(part) for part in parts],
         "patients": [part["patient_id"].nunique() for part in parts],
-        "several": int((training["findings"] != training["class_name"]).sum()),
+        "several": int((images["findings"] != images["class_name"]).sum()),
         "shared": split["patients_shared_between_splits"],
         "method": split["method"],
-        "ages": ages.quantile([0, 0.5, 1]).to_list() if len(ages) else None,
-        "women": float(sexes.get("F", 0)) if len(sexes) else None,
-        "views": sorted(views.items(), key=lambda item: (-item[1], item[0])),
-        "excluded": exclusions["reason"].value_counts().sort_index().to_dict(),
+        "aged": len(ages),
+        "ages": ages.quantile([0, 0.5, 1]).to_list(),
+        "kinds": {"Sex": shares(training["sex"]), "Views": shares(training["view"])},
+        "excluded": excluded | ({"no pixels": lost} if lost else {}),
     }
+
+
+def shares(column: pd.Series) -> list[tuple[str, float]]:
+    """Return the share of each value, the commonest first; what is empty is unknown."""
+    found = column.fillna("unknown").value_counts(normalize=True)
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
 
 
 def recipe(settings: dict, facts: dict, images_seen: int, width: float) -> dict[str, str]:
@@ -130,6 +142,9 @@ def recipe(settings: dict, facts: dict, images_seen: int, width: float) -> dict[
     """
     network, training = settings["network"], settings["training"]
     levels = network["attention_levels"]
+    hidden = f"hidden in {numbers.percent(training['label_dropout'])} of samples"
+    if len(facts["conditions"]) > 1:
+        hidden = f"all {hidden}, and some of them in further ones"
     return {
         "Process": process_words(facts["diffusion"]),
         "Loss": loss_words(facts["diffusion"]),
@@ -141,7 +156,7 @@ def recipe(settings: dict, facts: dict, images_seen: int, width: float) -> dict[
         f"({images_seen:,} seen), AdamW, learning rate {training['learning_rate']:g} after "
         f"{training['warmup_steps']:,} steps of warm-up, then cosine to zero; weight decay "
         f"{training['weight_decay']:g}; classes drawn {DRAWN[training['class_sampling']]}; "
-        f"conditions hidden in {numbers.percent(training['label_dropout'])} of samples; no flips",
+        f"conditions {hidden}; no flips",
         "Weights": f"power-function average of relative width {width:.3g}, chosen by the loss on "
         "validation images",
         "Compute": f"{6 * facts['macs'] * images_seen / 1e12:,.3g} TFLOP of training; "
@@ -186,23 +201,33 @@ def measures(metrics: pd.DataFrame, classes: list[str]) -> dict[str, list[dict]]
     """
     rows = [written(row) for row in metrics.to_dict("records")]
     pooled = [row for row in rows if row["class_name"] == POOLED]
-    seen = {row["class_name"]: row for row in rows if row["metric"] == "class_accuracy"}
+    seen = {row["class_name"]: row for row in rows if row["metric"] == ACCURACY}
     return {
-        "all": [row for row in pooled if row["metric"] not in CHANCE],
-        "copies": [row for row in pooled if row["metric"] in CHANCE],
+        "all": [row for row in pooled if row["metric"] not in COPIES],
+        "copies": [row for row in pooled if row["metric"] in COPIES],
         "classes": [seen[name] for name in classes if name in seen],
     }
 
 
 def written(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of METRICS with its numbers as they are printed."""
-    write = share if row["metric"] in SHARES else numbers.short
+    write = {ACCURACY: share} | dict.fromkeys(COPIES, tenths)
+    write = write.get(row["metric"], numbers.short)
+    chance = write(row["expected"])
+    if numbers.known(row["expected_high"]):
+        chance += f", up to {write(row['expected_high'])}"
     return row | {
-        "space": SPACES.get(row["extractor"], row["extractor"]),
+        "space": space_name(row["extractor"]),
         "value": write(row["value"]),
         "span": numbers.span(row["low"], row["high"], write),
         "floor": write(row["floor"]),
+        "chance": chance,
     }
+
+
+def tenths(value: float) -> str:
+    """Return a share in percent with one decimal."""
+    return f"{100 * value:.1f} %"
 
 
 def share(value: float) -> str:
@@ -214,19 +239,22 @@ def verdict(metrics: pd.DataFrame) -> str:
     """Say what the search for copies amounts to, in the worst feature space and sampler.
 
     A film may be near to training films because it is typical: then it is as near to unseen ones.
-    So `copies` needs both measures above chance and above their floors in one feature space;
-    `typical` has the fraction of copies alone, `leaning` nearness to seen films alone, `none`
-    neither. `unmeasured` where there are no such rows.
+    So `copies` needs both measures above chance and above their floors in one feature space: the
+    fraction of copies itself above what chance alone would find, the interval of nearness to seen
+    films. `typical` has the former alone, `leaning` the latter, `none` neither. `unmeasured` where
+    there are no such rows.
 
     Parameters
     ----------
     metrics : rows of METRICS of all samplers, and their `sampler`
     """
-    rows = metrics[(metrics["class_name"] == POOLED) & metrics["metric"].isin(CHANCE)]
+    rows = metrics[(metrics["class_name"] == POOLED) & metrics["metric"].isin(COPIES)]
     if rows.empty:
         return "unmeasured"
-    above = rows["low"] > rows["floor"].clip(lower=rows["metric"].map(CHANCE))
-    table = rows.assign(above=above).pivot(
+    copied = rows["metric"] == COPIED
+    least = rows["value"].where(copied, rows["low"])
+    limit = rows["expected_high"].where(copied, rows["expected"])
+    table = rows.assign(above=(least > limit) & (least > rows["floor"])).pivot(
         index=["sampler", "extractor"], columns="metric", values="above"
     )
     if (table[COPIED] & table[CLOSER]).any():
@@ -264,8 +292,9 @@ def example(conditions: dict[str, list]) -> str:
 def calls(samplers: dict[str, dict]) -> dict[str, str | None]:
     """Return the arguments with which to call diffusers' pipeline and our own `draw`.
 
-    Both follow the first sampler that diffusers can follow: DPM-Solver++ (2M), not guided by
-    another model. Where there is none, they are left to their defaults.
+    Both follow the first sampler that diffusers can follow: DPM-Solver++ (2M) at the noise levels
+    of its process, not guided by another model. Where there is none, they are left to their
+    defaults.
 
     Returns
     -------
@@ -274,7 +303,9 @@ def calls(samplers: dict[str, dict]) -> dict[str, str | None]:
     fitting = {
         name: settings
         for name, settings in samplers.items()
-        if settings["method"] == "dpm++2m" and settings["autoguidance"] is None
+        if settings["method"] == "dpm++2m"
+        and settings["spacing"] == "auto"
+        and (settings["autoguidance"], settings["sigma_min"], settings["sigma_max"]) == (None,) * 3
     }
     if not fitting:
         return {"sampler": None, "pipeline": "", "draw": ""}

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from workflow_scripts.common.schemas import (
     METRICS,
     SAMPLES,
     TRAINING_LOG,
+    UNMATCHED,
 )
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
@@ -42,6 +43,7 @@ class Artefacts:
     log: Path
     images: Path
     exclusions: Path
+    unmatched: Path
     split: Path
     metrics: dict[str, Path]
     samples: Path
@@ -78,8 +80,9 @@ def export_model(given: Artefacts, folder: Path, config: dict) -> None:
 def make_scheduler(facts: dict) -> DPMSolverMultistepScheduler | EDMDPMSolverMultistepScheduler:
     """Return diffusers' DPM-Solver++ (2M) for the process of a model.
 
-    Discrete time steps keep their ᾱ. Continuous time is cut at t = 1/1000, 2/1000 … 1, where
-    diffusers' step k is t = (k + 1) / 1000.
+    Discrete time steps keep their ᾱ; those noisier than a sampler begins with are left out.
+    Continuous time is cut into TIMES steps to where a sampler begins: diffusers' step k is
+    t = (k + 1) / TIMES of it.
 
     Parameters
     ----------
@@ -92,12 +95,15 @@ def make_scheduler(facts: dict) -> DPMSolverMultistepScheduler | EDMDPMSolverMul
         return EDMDPMSolverMultistepScheduler(
             sigma_min=low, sigma_max=high, sigma_data=facts["sigma_data"]
         )
-    discrete = settings["process"] == "ddpm"
-    count = settings["timesteps"] if discrete else TIMES
-    times = np.arange(count) if discrete else np.arange(1, count + 1) / count
-    alpha_bar = np.array([process.level(float(t)).alpha ** 2 for t in times])
+    if settings["process"] == "ddpm":
+        levels = [process.level(float(t)) for t in range(settings["timesteps"])]
+        levels = [level for level in levels if level.ratio <= process.noisiest]
+    else:
+        end = process.time(process.noisiest)
+        levels = [process.level(end * (k + 1) / TIMES) for k in range(TIMES)]
+    alpha_bar = np.array([level.alpha**2 for level in levels])
     return DPMSolverMultistepScheduler(
-        num_train_timesteps=count,
+        num_train_timesteps=len(alpha_bar),
         trained_betas=(1 - alpha_bar / np.append(1, alpha_bar[:-1])).tolist(),
         prediction_type=PREDICTIONS[settings["prediction"]],
         timestep_spacing="trailing",
@@ -108,13 +114,16 @@ def make_scheduler(facts: dict) -> DPMSolverMultistepScheduler | EDMDPMSolverMul
 
 def pipeline_index(facts: dict, scheduler: str) -> dict:
     """Return model_index.json: which class loads what, and the pipeline's own settings."""
+    process = make_process(facts["diffusion"], facts["image_size"], facts["sigma_data"])
+    continuous = facts["diffusion"]["process"] == "vp_sde"
     return {
         "_class_name": [Path(pipeline.__file__).stem, pipeline.RadiographPipeline.__name__],
         "_diffusers_version": __version__,
         "unet": ["diffusers", "UNet2DModel"],
         "scheduler": ["diffusers", scheduler],
         "conditions": facts["conditions"],
-        "time_offset": int(facts["diffusion"]["process"] == "vp_sde"),
+        "time_offset": int(continuous),
+        "time_scale": process.time(process.noisiest) if continuous else 1.0,
     }
 
 
@@ -150,6 +159,7 @@ def model_card(given: Artefacts, facts: dict, config: dict) -> str:
             "data": card.data(
                 read_table(given.images, IMAGES),
                 read_table(given.exclusions, EXCLUSIONS),
+                read_table(given.unmatched, UNMATCHED),
                 json.loads(given.split.read_text(encoding="utf-8")),
                 classes,
             ),
@@ -179,14 +189,13 @@ if __name__ == "__main__":
     with step(snakemake) as config:
         paths = snakemake.input
         names = [name for name, _ in config["samplers"]]
-        alone = ("facts", "unet", "weights", "average", "log", "images", "exclusions", "split")
+        several = {
+            "metrics": dict(zip(names, map(Path, paths.metrics), strict=True)),
+            "shards": [Path(path) for path in paths.shards],
+        }
+        alone = [field.name for field in fields(Artefacts) if field.name not in several]
         export_model(
-            Artefacts(
-                **{name: Path(paths[name]) for name in alone},
-                metrics=dict(zip(names, map(Path, paths.metrics), strict=True)),
-                samples=Path(paths.samples),
-                shards=[Path(path) for path in paths.shards],
-            ),
+            Artefacts(**{name: Path(paths[name]) for name in alone}, **several),
             Path(snakemake.output.card).parent,
             config,
         )

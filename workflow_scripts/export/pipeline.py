@@ -39,18 +39,25 @@ class RadiographPipeline(DiffusionPipeline):
         diffusers, made `from_config` of its
     conditions : for each attribute (finding, view, sex, age) the values that the model knows; each
         has a block of columns, one per value and a last one for "not stated"
-    time_offset : what the network's time is above the scheduler's
+    time_offset, time_scale : the network's time is (the scheduler's + offset) × scale
     """
 
     # What has a default stands in model_index.json itself; the others are folders beside it.
     def __init__(
-        self, unet: UNet2DModel, scheduler, conditions: dict | None = None, time_offset: int = 0
+        self,
+        unet: UNet2DModel,
+        scheduler,
+        conditions: dict | None = None,
+        time_offset: int = 0,
+        time_scale: float = 1.0,
     ):
         super().__init__()
         if not isinstance(unet.class_embedding, ConditionEmbedding):
             unet.class_embedding = ConditionEmbedding(unet.class_embedding.weight.detach())
         self.register_modules(unet=unet, scheduler=scheduler)
-        self.register_to_config(conditions=conditions, time_offset=time_offset)
+        self.register_to_config(
+            conditions=conditions, time_offset=time_offset, time_scale=time_scale
+        )
 
     @torch.no_grad()
     def __call__(
@@ -72,7 +79,8 @@ class RadiographPipeline(DiffusionPipeline):
 
         Parameters
         ----------
-        finding : one name, or several where the model was trained on films with several findings
+        finding : one name, or several where the model was trained on films with several findings;
+            an empty list leaves it open
         view, sex : for example "AP", "F"
         age : in years
         guidance_scale : 1 is the model as it is; more shows what is asked for more plainly and
@@ -87,15 +95,22 @@ class RadiographPipeline(DiffusionPipeline):
         Raises
         ------
         ValueError
-            If the model does not know what is asked for.
+            If the model does not know what is asked for, or the scheduler has no noise levels to
+            guide between.
         """
         device, patch = self.device, math.isqrt(self.unet.config.in_channels)
         size = self.unet.config.sample_size * patch
         if noise is None:
             shape = (batch_size, 1, size, size)
             noise = randn_tensor(shape, generator, device, torch.float32)
+        if guidance_interval is not None and not hasattr(self.scheduler, "sigmas"):
+            raise ValueError(
+                f"{type(self.scheduler).__name__} states no noise levels σ/α, so that it cannot "
+                "keep to a guidance_interval; leave it None, or take another scheduler"
+            )
         given = {"finding": finding, "view": view, "sex": sex, "age": age}
         hidden = given if guided is None else guided
+        self.refuse_unknown(guided or [])
         kept = {name: value for name, value in given.items() if name not in hidden}
         asked, without = (
             self.condition(**stated).to(device, self.unet.dtype).expand(len(noise), -1)
@@ -113,7 +128,7 @@ class RadiographPipeline(DiffusionPipeline):
             c = asked
             if guide:
                 inputs, c = torch.cat([inputs, inputs]), torch.cat([asked, without])
-            time = t + self.config.time_offset
+            time = (t + self.config.time_offset) * self.config.time_scale
             output = self.unet(inputs.to(self.unet.dtype), time, c).sample.float()
             if guide:
                 good, bad = output.chunk(2)
@@ -129,20 +144,18 @@ class RadiographPipeline(DiffusionPipeline):
     def condition(self, finding=None, view=None, sex=None, age=None) -> torch.Tensor:
         """Return the condition vector: float32 (columns,)."""
         given = {"finding": finding, "view": view, "sex": sex, "age": age}
-        known = self.config.conditions
+        given = {name: None if value in ([], ()) else value for name, value in given.items()}
+        self.refuse_unknown(name for name, value in given.items() if value is not None)
         blocks = []
-        for name, value in given.items():
-            if name not in known:
-                if value is not None:
-                    raise ValueError(f"this model knows no {name}; it knows {', '.join(known)}")
-                continue
-            values = known[name]
+        for name, values in self.config.conditions.items():
+            value = given[name]
             block = np.zeros(len(values) + 1, np.float32)
             if value is None:
                 block[-1] = 1
             elif name == "age":  # between two columns it has a share in both
-                if not values[0] - 20 <= value <= values[-1] + 20:
-                    raise ValueError(f"age {value} is far from {values[0]} to {values[-1]} years")
+                low, high = max(0, values[0] - 20), values[-1] + 20
+                if not low <= value <= high:
+                    raise ValueError(f"no age {value} is known; ask for {low} to {high} years")
                 block[:-1] = [np.interp(value, values, unit) for unit in np.eye(len(values))]
             else:
                 for entry in [value] if isinstance(value, str) else value:
@@ -151,3 +164,10 @@ class RadiographPipeline(DiffusionPipeline):
                     block[values.index(entry)] = 1
             blocks.append(block)
         return torch.from_numpy(np.concatenate(blocks))
+
+    def refuse_unknown(self, names) -> None:
+        """Raise a ValueError that names what the model is told of no image."""
+        known = self.config.conditions
+        for name in names:
+            if name not in known:
+                raise ValueError(f"this model knows no {name}; it knows {', '.join(known)}")

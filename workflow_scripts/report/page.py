@@ -5,7 +5,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from workflow_scripts.common import numbers
+from workflow_scripts.common import numbers, wording
 
 
 def page(template: str | Path, style: str | Path, content: dict) -> str:
@@ -30,6 +30,8 @@ def page(template: str | Path, style: str | Path, content: dict) -> str:
         numbers.things,
         numbers.setting,
         numbers.split_name,
+        wording.sampler_words,
+        wording.condition_words,
     ):
         environment.filters[write.__name__] = write
     environment.globals["span"] = numbers.span

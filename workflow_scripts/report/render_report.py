@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from workflow_scripts.common import schemas
 from workflow_scripts.common.files import write_text
 from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.fingerprint import ROOT, lock_hash
+from workflow_scripts.common.references import references
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
@@ -21,7 +21,6 @@ from workflow_scripts.report import sections
 from workflow_scripts.report.page import page
 from workflow_scripts.report.pictures import examples, picture_file, pictures
 from workflow_scripts.report.provenance import commit, versions
-from workflow_scripts.report.references import references
 
 EXAMPLES = 8  # images of each kind per class
 
@@ -193,7 +192,7 @@ def samples_content(
         "denoising_strip": picture_file(files.denoising_strip),
         "measures": sections.measures(metrics, classes),
         "consistency": sections.consistency(metrics, classes),
-        "copies": sections.copies(metrics, classes),
+        "copies": sections.copies(metrics),
         "confusion": picture_file(files.confusion_figure),
     }
 
@@ -208,10 +207,11 @@ def used(config: dict) -> dict:
 def files_of(given: Any, config: dict) -> dict[str, Any]:
     """Sort the rule's lists of files by the names of models, samplers and studies.
 
-    The rule lists them in the sorted order of those names.
+    The rule lists them in the sorted order of those names. Which samplers were applied to which
+    models, the paths of their images tell: …/<model>/<sampler>/samples.parquet.
     """
     models = sorted(config["models"])
-    pairs = list(product(models, sorted(config["samplers"])))
+    pairs = [Path(path).parts[-3:-1] for path in given.samples]
     studies = sorted(config["studies"])
 
     def of(names: list, kind: type, **columns: Iterable) -> dict:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.numbers import known
-from workflow_scripts.common.schemas import SPLITS
+from workflow_scripts.common.schemas import POOLED, SPLITS
+from workflow_scripts.common.wording import space_name
 from workflow_scripts.report.answer import (
     MACRO,
     MEASURES,
@@ -26,19 +27,10 @@ ORDER = (
 )
 
 ACCURACY = "class_accuracy"  # the measure of class consistency
-# Measures of copying, what each counts and what is expected of images that are no copies.
+# Measures of copying, and what each counts.
 COPIES = {
-    "memorised_fraction": ("nearer to a training image than 99 % of real test images are", 0.01),
-    "closer_to_train": ("nearer to a training image than to any of as many held-out ones", 0.5),
-}
-
-EXTRACTORS = {
-    "domain": "classifier trained on the real training images",
-    "inception": "Inception, as published FID",
-    "xrv": "chest X-ray network of torchxrayvision",
-    "pixels": "pixels",
-    "alex": "AlexNet",
-    "squeeze": "SqueezeNet",
+    "memorised_fraction": "nearer to a training image than nearly all real test images are",
+    "closer_to_train": "nearer to a training image than to any of as many held-out ones",
 }
 
 
@@ -184,7 +176,7 @@ def measures(table: pd.DataFrame, classes: list[str]) -> list[dict[str, Any]]:
                 "best": best,
                 "unit": "pairs" if diversity else "images",
                 "extractor": extractor,
-                "features": EXTRACTORS.get(extractor, extractor),
+                "features": space_name(extractor),
                 "intervals": sorted(set(shown["interval"]) - {"none"}),
                 "axis": axis,
                 # One number of decimals per block: four significant digits at the axis's end.
@@ -211,16 +203,11 @@ def consistency(table: pd.DataFrame, classes: list[str]) -> dict[str, Any]:
     }
 
 
-def copies(table: pd.DataFrame, classes: list[str]) -> list[dict[str, Any]]:
+def copies(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the shares of synthetic images that look copied, of all classes together."""
-    rows = table[table["metric"].isin(COPIES) & ~table["class_name"].isin(classes)]
+    rows = table[table["metric"].isin(COPIES) & (table["class_name"] == POOLED)]
     return [
-        row
-        | {
-            "what": COPIES[row["metric"]][0],
-            "expected": COPIES[row["metric"]][1],
-            "features": EXTRACTORS.get(row["extractor"], row["extractor"]),
-        }
+        row | {"what": COPIES[row["metric"]], "features": space_name(row["extractor"])}
         for row in rows.to_dict("records")
     ]
 

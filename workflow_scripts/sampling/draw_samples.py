@@ -8,7 +8,7 @@ import pandas as pd
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.files import whole_file
 from workflow_scripts.common.pixels import to_uint8
-from workflow_scripts.common.precision import wants_bf16
+from workflow_scripts.common.precision import use_tf32, wants_bf16
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.schemas import SAMPLES
 from workflow_scripts.common.tables import write_table
@@ -35,6 +35,7 @@ def draw_samples(folder: Path, pixels: Path, index: Path, config: dict) -> None:
         guide = load_guide(folder, sampler["autoguidance"], device)
         c = stated(model, name, sampler["condition"]).expand(len(seeds), -1)
         bf16 = wants_bf16(config["precision"], device)
+        use_tf32(bf16)
         images = to_uint8(sample(model, c, seeds, sampler, guide, bf16))
     with whole_file(pixels) as partial:
         np.save(partial, images)

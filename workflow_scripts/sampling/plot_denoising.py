@@ -10,7 +10,7 @@ import torch
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.figures import save_figure
 from workflow_scripts.common.pixels import to_uint8
-from workflow_scripts.common.precision import wants_bf16
+from workflow_scripts.common.precision import use_tf32, wants_bf16
 from workflow_scripts.common.runtime import step
 from workflow_scripts.diffusion.model import load_guide, load_model
 from workflow_scripts.diffusion.sampler import batch_size, image_seeds, stated, trajectory
@@ -35,6 +35,7 @@ def plot_denoising(folder: Path, strip: Path, config: dict) -> None:
         model = load_model(folder, device)
         guide = load_guide(folder, sampler["autoguidance"], device)
         bf16 = wants_bf16(config["precision"], device)
+        use_tf32(bf16)
         c = torch.stack([stated(model, name, sampler["condition"]) for name in names])
         seeds = torch.cat([image_seeds(sampler["seed"], name, [0]) for name in names])
         for part in torch.arange(len(names)).split(batch_size(model)):

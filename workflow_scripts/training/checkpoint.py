@@ -1,5 +1,6 @@
 """Checkpoints of a training run: where it stands, when to write that down, and whether it is its own."""
 
+import math
 import time
 from pathlib import Path
 
@@ -17,11 +18,13 @@ class Checkpoint:
     folder : stands outside declared outputs, since Snakemake deletes those of a failed job
     key : a hash of everything that the run depends on and the file's name; another configuration,
         other code or other data have another key, and never meet these weights
-    minutes : save this long after the last time
+    minutes : save this long after the last time; infinite: not
     steps : save after every so many steps as well; None: not
     """
 
-    def __init__(self, folder: str | Path, key: str, minutes: float = 10, steps: int | None = None):
+    def __init__(
+        self, folder: str | Path, key: str, minutes: float = math.inf, steps: int | None = None
+    ):
         self.path = Path(folder) / f"{key}.pt"
         self.key = key
         self.minutes = minutes
@@ -39,8 +42,9 @@ class Checkpoint:
 
     def save(self, state: dict) -> None:
         """Write `state` (tensors, numbers, strings, lists, dicts) in place of the previous one."""
-        with whole_file(self.path) as partial:
-            torch.save({"key": self.key, **state}, partial)
+        # A stream: what torch writes to a path it writes itself, and does not say that a disk is full.
+        with whole_file(self.path) as partial, partial.open("wb") as stream:
+            torch.save({"key": self.key, **state}, stream)
         self.saved_at = time.monotonic()
 
     def load(self) -> dict | None:

@@ -1,5 +1,6 @@
 """Choose how long the average of a model's weights is, by its loss on the validation split."""
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -8,8 +9,9 @@ import pandas as pd
 import torch
 
 from workflow_scripts.common.devices import leased_device
+from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import whole_file
-from workflow_scripts.common.precision import wants_bf16
+from workflow_scripts.common.precision import use_tf32, wants_bf16
 from workflow_scripts.common.runtime import progress, step
 from workflow_scripts.common.schemas import AVERAGES
 from workflow_scripts.common.tables import write_table
@@ -19,7 +21,6 @@ from workflow_scripts.training.ema import coefficients, combined, widths_between
 from workflow_scripts.training.validation import validation_loss
 
 LENGTHS = 5
-VALIDATION_IMAGES = 512
 
 
 def choose_average(
@@ -42,27 +43,38 @@ def choose_average(
     unet_config, weights : outputs, loaded together by `UNet2DModel.from_pretrained`
     average : output, table AVERAGES
     config : `ema` (the widths of the two), `device`, `precision`
+
+    Raises
+    ------
+    InputError
+        If no average has a finite loss.
     """
     held_out = read_split(images, shards, "val")
-    rows, best = [], None
+    rows = []
     with leased_device(config["device"]) as device:
         model = load_model(short.parents[1], device, weights=short)
         first = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
         second = load_model(short.parents[1], device, weights=long).network.state_dict()
         bf16 = wants_bf16(config["precision"], device)
+        use_tf32(bf16)
         widths = config["ema"]
         for width in progress(widths_between(*widths, LENGTHS), "averages", unit="average"):
-            candidate = combined(first, second, coefficients(widths, width))
-            model.network.load_state_dict(candidate)
-            loss = validation_loss(
-                model.network, model.process, model.conditions, held_out, VALIDATION_IMAGES, bf16
-            )
+            model.network.load_state_dict(combined(first, second, coefficients(widths, width)))
+            loss = validation_loss(model.network, model.process, model.conditions, held_out, bf16)
+            # What is no number is no better than infinite.
+            loss = loss if math.isfinite(loss) else math.inf
             rows.append({"sigma_rel": width, "validation_loss": loss})
-            if best is None or loss < best:
-                best, chosen = loss, candidate
-        model.network.load_state_dict(chosen)
-    table = pd.DataFrame(rows)
-    table["chosen"] = table.index == table["validation_loss"].idxmin()
+        table = pd.DataFrame(rows)
+        best = table["validation_loss"].idxmin()
+        if math.isinf(table["validation_loss"][best]):
+            raise InputError(
+                f"no average of the weights in {short.parent} has a finite loss on the validation "
+                "split: this training came to nothing. Lower training.learning_rate, or lengthen "
+                "training.warmup_steps."
+            )
+        chosen = coefficients(widths, table["sigma_rel"][best])
+        model.network.load_state_dict(combined(first, second, chosen))
+    table["chosen"] = table.index == best
     write_table(table, average, AVERAGES)
     save_unet(model.network.unet, unet_config, weights)
 

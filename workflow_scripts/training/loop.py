@@ -25,6 +25,7 @@ from workflow_scripts.training.parallel import Agreement, StopSignal
 LOG_POINTS = 100  # rows of the training log
 VALIDATIONS = 10  # of which this many carry a validation loss
 DIVERGED = 4  # times the mean loss of the first row
+JUDGED = 64  # images, on both sides of that comparison: the losses of fewer scatter too much
 CLIP = 1.0  # greatest norm of a gradient
 
 
@@ -77,18 +78,28 @@ def train(
         short.network.load_state_dict(saved["short"])
         long.network.load_state_dict(saved["long"])
         optimizer.load_state_dict(saved["optimizer"])
+        # In the order of the parameters in memory, which is another on a GPU: the fused step takes
+        # for granted that they share it.
+        for parameter, moments in optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                moments[name] = torch.empty_like(parameter).copy_(moments[name])
         running += saved["running"].to(device)
         first, rows, pictures, early = (saved[k] for k in ("step", "rows", "pictures", "early"))
+        del saved  # as large as all that is trained
     compiled = torch.compile(network) if can_compile(device) else network
     model, stepper = fabric.setup(compiled, optimizer)
     model.train()
 
     def means(done: int) -> tuple[float, float]:
-        """Return loss and gradient norm since the last row, over all processes; both are sound."""
+        """Return loss and gradient norm since the last row, over all processes; both are sound.
+
+        That is, finite, and the loss not far above that of the first row, where it can be judged.
+        """
         running.copy_(fabric.all_reduce(running))
         count = done - (rows[-1]["step"] if rows else 0)
         loss, norm = (running / max(1, count)).tolist()
-        limit = DIVERGED * rows[0]["loss"] if rows else math.inf
+        judged = rows and min(count, rows[0]["step"]) * settings["batch_size"] >= JUDGED
+        limit = DIVERGED * rows[0]["loss"] if judged else math.inf
         if not math.isfinite(loss) or not math.isfinite(norm) or loss > limit:
             raise InputError(
                 f"training has diverged: at step {done} the loss is {loss:.4g} and the norm of its "
@@ -112,7 +123,7 @@ def train(
         }
 
     def save(done: int) -> None:
-        means(done)  # nothing bad is ever saved
+        means(done)  # nothing that is seen to be bad is saved
         if fabric.is_global_zero:
             checkpoint.save(state(done))
         fabric.barrier()

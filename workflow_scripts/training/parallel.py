@@ -20,9 +20,11 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.precision import use_tf32
+from workflow_scripts.common.runtime import remedy
 
 GRACE = 30.0  # seconds that the others have to leave once one process has failed
 AGREE_EVERY = 10  # steps
+LONGEST = 8000  # characters of a message: a pipe takes in 64 kB that nobody reads yet
 
 
 def launch(
@@ -41,7 +43,7 @@ def launch(
     Raises
     ------
     InputError
-        As raised in any of the processes; or if one of them was killed.
+        As raised in any of the processes; or if one of them was killed or could not write a file.
     """
     if len(devices) == 1:
         function(make_fabric(devices, bf16), *arguments)
@@ -63,8 +65,8 @@ def launch(
         raise InputError(text) if kind == "input" else RuntimeError(text)
     if failed and stop.received:
         raise InputError(
-            f"stopped by {stop.received} while the {len(devices)} processes of the training were "
-            "starting. Run the same command again."
+            f"the training was stopped by {stop.received} before its processes could answer. Run "
+            "the same command again."
         )
     if failed:
         raise InputError(
@@ -103,34 +105,38 @@ def work(
     arguments: tuple,
 ) -> None:
     """Be process `rank`: call the function, and tell the parent what went wrong if anything did."""
-    with StopSignal():  # until the function has its own
-        # Whatever a cluster or a launcher says of other processes is not about these.
-        os.environ |= {
-            "LOCAL_RANK": str(rank),
-            "NODE_RANK": "0",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-        }
-        if devices[rank].type == "cpu":
-            torch.set_num_threads(max(1, torch.get_num_threads() // len(devices)))
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        try:
-            function(make_fabric(devices, bf16), *arguments)
-        except InputError as error:
-            messages.put(("input", str(error)))
-            raise SystemExit(1) from None
-        except Exception:
-            messages.put(("defect", f"in process {rank}:\n{traceback.format_exc()}"))
-            raise SystemExit(1) from None
+    # Ignored but where the function has its own handlers: the parent repeats a signal until this
+    # process is gone, and Python takes handlers away before it ends, but leaves this.
+    for number in StopSignal.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    # Whatever a cluster or a launcher says of other processes is not about these.
+    os.environ |= {
+        "LOCAL_RANK": str(rank),
+        "NODE_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    if devices[rank].type == "cpu":
+        torch.set_num_threads(max(1, torch.get_num_threads() // len(devices)))
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    try:
+        function(make_fabric(devices, bf16), *arguments)
+    except Exception as error:
+        advice = str(error) if isinstance(error, InputError) else remedy(error)
+        if advice:
+            messages.put(("input", advice[-LONGEST:]))
+        else:
+            text = traceback.format_exc()[-LONGEST:]
+            messages.put(("defect", f"in process {rank}:\n{text}"))
+        raise SystemExit(1) from None
 
 
 def make_fabric(devices: list[torch.device], bf16: bool) -> Fabric:
     """Return Fabric on these devices, ready to set up models."""
     cuda = devices[0].type == "cuda"
     if cuda:
-        torch.backends.cudnn.benchmark = True  # the shapes never change
-        if bf16:
-            use_tf32()
+        torch.backends.cudnn.benchmark = True  # few shapes, each many times
+    use_tf32(bf16)
     fabric = Fabric(
         accelerator=devices[0].type,
         devices=[device.index for device in devices] if cuda else len(devices),

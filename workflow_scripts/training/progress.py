@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,7 +46,10 @@ class ProgressGrid:
         self.c = torch.stack([conditions.vector(finding) for finding in asked]).to(device)
         stream = torch.Generator().manual_seed(seed_for("progress"))
         self.noise = torch.randn(COLUMNS, 1, size, size, generator=stream).to(device)
-        self.levels = process.grid(STEPS)
+        # Evenly in log SNR, from what no image shows through to what no eye sees.
+        low, high = process.sigma_range
+        ratios = np.geomspace(min(high, 80), max(low, 0.02), STEPS)
+        self.levels = [process.level_at(ratio) for ratio in ratios.tolist()]
 
     @torch.no_grad()
     def __call__(self, step: int, network: Network, rows: dict[int, Tensor]) -> None:

@@ -25,7 +25,7 @@ from workflow_scripts.training.parallel import launch
 from workflow_scripts.training.progress import draw_rows
 from workflow_scripts.training.worker import train_model
 
-AVERAGES = ("short", "long", "early")
+AVERAGE_NAMES = ("short", "long", "early")
 
 
 def train_diffusion(
@@ -52,7 +52,8 @@ def train_diffusion(
     progress : output, picture of what the short average drew on the way
     checkpoints : folder for the state of an unfinished run
     config : `model` (a section of `models`), `classes` (names), `precision`, and of the resources
-        `device`, and where they are given `gpus`, `checkpoint_minutes` and `checkpoint_steps`
+        `device`, `gpus`, `checkpoint_minutes`, and where they are given `gpu` (how many of them the
+        run allows) and `checkpoint_steps`
     code : fingerprint of the code, so that other code does not resume this run
     """
     model = config["model"]
@@ -60,12 +61,13 @@ def train_diffusion(
     checkpoint = Checkpoint(
         checkpoints,
         run_key(config, code, [images, *shards]),
-        float(config.get("checkpoint_minutes", 10)),
+        float(config["checkpoint_minutes"]),
         config.get("checkpoint_steps"),
     )
     if state := checkpoint.load():
         log.info("going on from step %d of %d", state["step"], model["training"]["steps"])
-    with leased_devices(config["device"], config.get("gpus", 1)) as devices:
+    del state  # as large as all that is trained
+    with leased_devices(config["device"], config["gpus"], config.get("gpu")) as devices:
         bf16 = wants_bf16(config["precision"], devices[0])
         log.info(
             "%.2f million parameters, %.0f million multiply-adds per image, %s",
@@ -74,12 +76,15 @@ def train_diffusion(
             "bf16" if bf16 else "fp32",
         )
         if devices[0].type == "cuda" and not can_compile(devices[0]):
-            log.warning("not compiled, so slower: this needs Triton and a C compiler, such as gcc")
+            log.warning(
+                "not compiled, so slower: this needs Triton, a C compiler such as gcc, and the "
+                "headers of Python (Python.h), often a package named python3-dev"
+            )
         arguments = (images, shards, about, model["training"], bf16, checkpoint, progress)
         launch(train_model, devices, bf16, *arguments)
     state = checkpoint.load()
     write_text(facts, json.dumps(about, indent=2) + "\n")
-    for name in AVERAGES:
+    for name in AVERAGE_NAMES:
         save_weights(state[name], averages[name])
     rows = pd.DataFrame(state["rows"]).astype({"validation_loss": "float64"})
     write_table(rows, training_log, TRAINING_LOG)
@@ -130,7 +135,7 @@ if __name__ == "__main__":
             Path(snakemake.input.images),
             [Path(path) for path in snakemake.input.shards],
             Path(snakemake.output.model),
-            {name: Path(snakemake.output[name]) for name in AVERAGES},
+            {name: Path(snakemake.output[name]) for name in AVERAGE_NAMES},
             Path(snakemake.output.log),
             Path(snakemake.output.progress),
             Path(snakemake.output.model).parent / "checkpoints",

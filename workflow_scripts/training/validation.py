@@ -10,6 +10,9 @@ from workflow_scripts.diffusion.network import Network
 from workflow_scripts.diffusion.process import Process
 from workflow_scripts.training.batches import Split
 
+VALIDATION_IMAGES = 512  # evenly spaced ones, where the split has more
+BATCH = 64
+
 
 @torch.inference_mode()
 def validation_loss(
@@ -17,9 +20,7 @@ def validation_loss(
     process: Process,
     conditions: Conditions,
     split: Split,
-    most: int,
     bf16: bool = False,
-    batch_size: int = 64,
 ) -> float:
     """Return the mean loss of a network on images of a split, all conditions stated.
 
@@ -28,22 +29,21 @@ def validation_loss(
 
     Parameters
     ----------
-    most : evenly spaced images where the split has more than that many
     bf16 : compute the network in bfloat16
     """
     device = next(network.parameters()).device
     # Drawn on the CPU, so that they are the same on every device.
     stream = torch.Generator().manual_seed(seed_for("validation"))
-    count = min(most, len(split.table))
+    count = min(VALIDATION_IMAGES, len(split.table))
     chosen = np.linspace(0, len(split.table) - 1, count).astype(np.int64)
-    levels = (torch.randperm(count, generator=stream) + 0.5) / count
+    u = (torch.randperm(count, generator=stream) + 0.5) / count
     c = conditions.encode(split.table.iloc[chosen])
     total = 0.0
-    for start in range(0, count, batch_size):
-        batch = slice(start, start + batch_size)
+    for start in range(0, count, BATCH):
+        batch = slice(start, start + BATCH)
         x0 = to_input(split.store.gather(chosen[batch]), device)
         eps = torch.randn(x0.shape, generator=stream).to(device)
-        t = process.levels(levels[batch].to(device))
+        t = process.levels(u[batch].to(device))
         x = process.network_input(process.noisy(x0, eps, t), t)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             output = network(x, process.network_time(t), c[batch].to(device))

@@ -16,8 +16,6 @@ from workflow_scripts.training.loop import train
 from workflow_scripts.training.progress import ProgressGrid
 from workflow_scripts.training.validation import validation_loss
 
-VALIDATION_IMAGES = 256
-
 
 def train_model(
     fabric: Fabric,
@@ -60,7 +58,6 @@ def train_model(
         process=process,
         conditions=conditions,
         split=read_split(images, shards, "val"),
-        most=VALIDATION_IMAGES,
         bf16=bf16,
     )
     size = facts["image_size"]

@@ -71,6 +71,10 @@ CLEAN_FID = (
     "Parmar G, Zhang R, Zhu J-Y. On Aliased Resizing and Surprising Subtleties in GAN Evaluation. "
     "CVPR 2022. (clean-fid)"
 )
+COPYING = (
+    "Meehan C, Chaudhuri K, Dasgupta S. A Non-Parametric Test to Detect Data-Copying in Generative "
+    "Models. AISTATS 2020."
+)
 XRV = "Cohen JP, et al. TorchXRayVision: A library of chest X-ray datasets and models. MIDL 2022."
 
 
@@ -108,6 +112,7 @@ def references(config: dict) -> list[str]:
         (any(sampler["autoguidance"] is not None for sampler in samplers), AUTOGUIDANCE),
         (bool(extractors), FID),
         (bool(extractors), KID),
+        (bool(extractors), COPYING),
         (bool(config["evaluate"]["lpips"]), LPIPS),
         ("inception" in extractors, CLEAN_FID),
         ("xrv" in extractors or kind == "nih", XRV),
