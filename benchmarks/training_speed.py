@@ -229,8 +229,8 @@ def main() -> None:
 
     # Loaders read two batches ahead for each of their processes, one per core in lucidrains' Trainer.
     given.untimed = given.untimed or 2 * max(given.loaders, os.cpu_count()) + 2
-    # Whoever waits must sleep: by default OpenMP's threads spin after a parallel region.
-    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+    # OpenMP's threads wait as they do by default: they spin for some milliseconds after a parallel
+    # region, then sleep at their pipe. Made to sleep at once, all contenders are slower.
     os.environ["OMP_NUM_THREADS"] = str(given.threads)
     if given.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
