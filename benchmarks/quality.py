@@ -343,13 +343,13 @@ def main() -> None:
         training_table(trained, config),
         "## At the end",
         f"{per_class} images of each class against as many of held-out patients (test). Both "
-        f"recipes are sampled by {sampler['method']} with {sampler['steps']} steps, the recommended "
-        "with its guidance. Low is good, but for class consistency, the share of images that the "
+        f"recipes are sampled by {sampler['method']} with {sampler['steps']} steps, without guidance "
+        "but where it is said. Low is good, but for class consistency, the share of images that the "
         "domain classifier sees as the class asked for. `real images` are those of other patients "
         "(val), measured alike. The domain classifier was trained on the real training split; "
         "neither recipe was tuned on any of the spaces.",
         comparison(at_end["recommended"], at_end["baseline"], floor),
-        "The baseline with what it usually lacks, the average of its weights and guidance:",
+        "The baseline with what it usually lacks, the average of its weights and guidance 2:",
         columns({name: at_end[name] for name in others[1:]}),
         f"The baseline by its own ancestral sampler, which takes so long that there are {few} images "
         "of each class; the others with as few. Fréchet distances of so few images are far too "

@@ -153,5 +153,5 @@ def test_the_key_of_a_run_changes_with_configuration_code_and_data_but_not_with_
         run_key({"steps": 1}, "code", [two]),
     ]
     assert len({key, *other}) == 4
-    given = {"device": "cuda", "gpu": 4, "gpus": 4, "checkpoint_minutes": 1, "checkpoint_steps": 5}
+    given = {"device": "cuda", "gpus": 4, "checkpoint_minutes": 1, "checkpoint_steps": 5}
     assert run_key({"steps": 1} | given, "code", [one]) == key

@@ -16,7 +16,7 @@ T = TypeVar("T")
 log = logging.getLogger("synthorax")
 # What a job is given rather than what its product depends on: resources of the rule, which make no
 # other product when they change, handed to the step with its configuration.
-RESOURCES = ("device", "gpu", "gpus", "checkpoint_minutes", "checkpoint_steps")
+RESOURCES = ("device", "gpus", "checkpoint_minutes", "checkpoint_steps")
 
 
 @contextmanager

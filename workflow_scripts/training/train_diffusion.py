@@ -38,6 +38,7 @@ def train_diffusion(
     checkpoints: Path,
     config: dict,
     code: str,
+    allowed: int | None = None,
 ) -> None:
     """Train a diffusion model and write the averages of its weights.
 
@@ -52,9 +53,9 @@ def train_diffusion(
     progress : output, picture of what the short average drew on the way
     checkpoints : folder for the state of an unfinished run
     config : `model` (a section of `models`), `classes` (names), `precision`, and of the resources
-        `device`, `gpus`, `checkpoint_minutes`, and where they are given `gpu` (how many of them the
-        run allows) and `checkpoint_steps`
+        `device`, `gpus`, `checkpoint_minutes`, and where it is given `checkpoint_steps`
     code : fingerprint of the code, so that other code does not resume this run
+    allowed : how many GPUs the whole run may use at once; None: any number
     """
     model = config["model"]
     about = describe(read_split(images, shards, "train"), model, config["classes"])
@@ -67,7 +68,7 @@ def train_diffusion(
     if state := checkpoint.load():
         log.info("going on from step %d of %d", state["step"], model["training"]["steps"])
     del state  # as large as all that is trained
-    with leased_devices(config["device"], config["gpus"], config.get("gpu")) as devices:
+    with leased_devices(config["device"], config["gpus"], allowed) as devices:
         bf16 = wants_bf16(config["precision"], devices[0])
         log.info(
             "%.2f million parameters, %.0f million multiply-adds per image, %s",
@@ -141,4 +142,5 @@ if __name__ == "__main__":
             Path(snakemake.output.model).parent / "checkpoints",
             config,
             snakemake.params.code,
+            snakemake.resources.get("gpu"),
         )
