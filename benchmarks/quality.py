@@ -329,7 +329,7 @@ def main() -> None:
 
     stem = given.output.with_suffix("")
     draw_curves(curves, floor, stem.with_suffix(".png"))
-    pictures = {"real": held_out} | {recipe: final[recipe] for recipe in PRECISION}
+    pictures = {recipe: final[recipe] for recipe in PRECISION}  # no patient's: it is published
     for name, films in pictures.items():
         draw_grid(films, stem.with_name(f"{stem.name}_{name}.png"))
     sampler = config["samplers"]["baseline"]
