@@ -56,6 +56,25 @@ def test_shapes_and_times_whole_and_fractional(patch, time):
         assert not torch.equal(model(x, time, c), model(x, time, c.flip(0)))
 
 
+def test_the_means_of_a_patchs_pixels_reach_the_output():
+    """A norm of single channels takes them away; then noise in them stays in every image."""
+    torch.manual_seed(0)
+    model = build_network(SETTINGS | {"channels": [32, 64], "dropout": 0.0}, 64, WIDTH).eval()
+    x, c, t = torch.randn(1, 1, 64, 64), torch.eye(WIDTH)[:1], torch.tensor([50])
+
+    @torch.no_grad()
+    def means(x):
+        return pixel_unshuffle(model(x, t, c), 2).mean(dim=(0, 2, 3))
+
+    responses = []
+    for number in range(4):
+        moved = pixel_unshuffle(x, 2)
+        moved[:, number] += 0.1
+        responses.append((means(pixel_shuffle(moved, 2)) - means(x)) / 0.1)
+    strengths = torch.linalg.svdvals(torch.stack(responses))
+    assert strengths[0] > 0.1 and strengths[-1] > 0.005
+
+
 def test_fractions_of_a_time_step_count():
     model = network().eval()
     x, c = torch.randn(1, 1, 16, 16), torch.rand(1, WIDTH)

@@ -99,7 +99,10 @@ def build_network(settings: dict, image_size: int, width: int, attributes: int =
     """
     channels, patch = settings["channels"], settings["patch_size"]
     attends = [level in settings["attention_levels"] for level in range(len(channels))]
-    group = math.gcd(32, *channels)
+    heads = math.gcd(32, *channels)
+    # At least four channels per group: a norm of single channels takes the mean of each away, so
+    # that neither brightness nor the four pixels of a patch against each other reach the output.
+    groups = math.gcd(heads, max(1, min(channels) // 4))
     unet = UNet2DModel(
         sample_size=image_size // patch,
         in_channels=patch**2,
@@ -109,8 +112,8 @@ def build_network(settings: dict, image_size: int, width: int, attributes: int =
         down_block_types=["AttnDownBlock2D" if a else "DownBlock2D" for a in attends],
         up_block_types=["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
         add_attention=any(attends),  # self-attention in the middle as well
-        attention_head_dim=group,
-        norm_num_groups=group,
+        attention_head_dim=heads,
+        norm_num_groups=groups,
         dropout=settings["dropout"],
         num_class_embeds=width,
     )
