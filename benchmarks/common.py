@@ -81,7 +81,7 @@ def write_report(path: Path, title: str, *paragraphs: str) -> None:
 
 
 class FeatureSpace:
-    """Features in which no generator was tuned, on the scale of real training images.
+    """Fixed features, on the scale of real training images.
 
     Features are centred and divided by one number, so that over the training images they have mean
     0 and mean square 1: kernels then weigh a space's mean and spread alike, whatever its units.
@@ -122,6 +122,9 @@ def feature_spaces(training: np.ndarray, classifier: Path) -> dict[str, FeatureS
         ),
         "HOG": oriented_gradients,
         "pixel PCA": lambda images: components.transform(flat(images)),
+        # Nothing of a recipe was ever chosen by these two.
+        "LBP": local_binary_patterns,
+        "random convolutions": RandomConvolutions(),
     }
     return {name: FeatureSpace(extract, training) for name, extract in extractors.items()}
 
@@ -140,3 +143,40 @@ def oriented_gradients(images: np.ndarray) -> np.ndarray:
 
     cell = images.shape[1] // 4
     return np.stack([hog(image, 8, (cell, cell), (2, 2), block_norm="L2-Hys") for image in images])
+
+
+def local_binary_patterns(images: np.ndarray) -> np.ndarray:
+    """Return histograms of uniform local binary patterns (Ojala et al. 2002): float64 (n, 160).
+
+    Eight neighbours at radius 1, ten patterns, in 4 x 4 cells.
+    """
+    from skimage.feature import local_binary_pattern
+
+    def histograms(image: np.ndarray) -> np.ndarray:
+        codes = local_binary_pattern(image, 8, 1, "uniform").astype(np.int64)
+        cells = [
+            part for row in np.array_split(codes, 4) for part in np.array_split(row, 4, axis=1)
+        ]
+        return np.concatenate([np.bincount(cell.ravel(), minlength=10) for cell in cells])
+
+    return np.stack([histograms(image) for image in images]).astype(np.float64)
+
+
+class RandomConvolutions:
+    """What an untrained convolutional network sees: uint8 (n, height, width) to float64 (n, 256)."""
+
+    def __init__(self) -> None:
+        from workflow_scripts.classifier.network import build
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            # In training mode its normalisation would depend on what else is in a batch.
+            self.network = build("small", 2).eval()
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        parts = np.array_split(images, -(-len(images) // 256))
+        batches = [
+            torch.from_numpy(flat(part)).float().reshape(-1, 1, *part.shape[1:]) for part in parts
+        ]
+        return torch.cat([self.network.features(batch) for batch in batches]).double().numpy()

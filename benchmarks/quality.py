@@ -47,7 +47,7 @@ SNAPSHOTS = (10, 40, 100)  # % of the steps, among the tenths at which the loop 
 FINAL = {
     "recommended": ("recommended", "average", "recommended"),
     "baseline": ("baseline", "weights", "baseline"),
-    "baseline, averaged and guided as ours": ("baseline", "average", "baseline-guided"),
+    "baseline, averaged and guided": ("baseline", "average", "baseline-guided"),
     "baseline, 1,000 ancestral steps": ("baseline", "weights", "baseline-ancestral"),
 }
 
@@ -346,8 +346,8 @@ def main() -> None:
         f"recipes are sampled by {sampler['method']} with {sampler['steps']} steps, without guidance "
         "but where it is said. Low is good, but for class consistency, the share of images that the "
         "domain classifier sees as the class asked for. `real images` are those of other patients "
-        "(val), measured alike. The domain classifier was trained on the real training split; "
-        "neither recipe was tuned on any of the spaces.",
+        "(val), measured alike. The domain classifier was trained on the real training split; no "
+        "classifier or feature of these spaces had a part in training.",
         comparison(at_end["recommended"], at_end["baseline"], floor),
         "The baseline with what it usually lacks, the average of its weights and guidance 2:",
         columns({name: at_end[name] for name in others[1:]}),
