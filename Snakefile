@@ -22,8 +22,10 @@ include: "rules/training.smk"
 include: "rules/sampling.smk"
 include: "rules/export.smk"
 include: "rules/classifier.smk"
+include: "rules/features.smk"
 include: "rules/evaluate.smk"
 include: "rules/study.smk"
+include: "rules/readers.smk"
 include: "rules/report.smk"
 
 
@@ -59,7 +61,14 @@ rule samples:
 
 rule evaluate:
     input:
-        of_pairs(rules.measure_samples.output),
+        of_pairs(rules.collect_metrics.output),
+        of_pairs(
+            [
+                rules.measure_condition.output.figure,
+                rules.measure_physics.output.figure,
+            ]
+        ),
+        of_pairs([rules.audit_copies.output.copies, rules.audit_copies.output.figure]),
 
 
 rule comparison:
@@ -70,6 +79,22 @@ rule comparison:
 rule study:
     input:
         expand(rules.summarise_study.output, study=config["studies"]),
+
+
+# Of folds that have run: each is a run of its own.
+rule cross_validation:
+    input:
+        pooled_folds,
+
+
+rule readers:
+    input:
+        expand(rules.make_reader_study.output, readers=READERS),
+        # A study is scored once answers may have come back.
+        expand(
+            rules.score_readers.output,
+            readers=[name for name, study in READERS.items() if study["responses"]],
+        ),
 
 
 rule export:

@@ -112,7 +112,7 @@ def feature_spaces(training: np.ndarray, classifier: Path) -> dict[str, FeatureS
     """
     from sklearn.decomposition import PCA
 
-    from workflow_scripts.evaluate.extractors import Domain
+    from workflow_scripts.features.extractors import Domain
 
     components = PCA(min(64, len(training) - 1), svd_solver="covariance_eigh").fit(flat(training))
     domain = Domain(classifier, torch.device("cpu"))

@@ -22,7 +22,9 @@ from workflow_scripts.common.schemas import IMAGES
 from workflow_scripts.common.seeds import generator
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
-from workflow_scripts.evaluate.distances import Estimate, frechet_distance, polynomial_kernel
+from workflow_scripts.metrics.estimates import Estimate
+from workflow_scripts.metrics.frechet import frechet_distance
+from workflow_scripts.metrics.kernels import polynomial_kernel
 
 CONSISTENCY, GREY = "class consistency", "mean grey, Wasserstein-1"
 HIGHER_IS_BETTER = {CONSISTENCY}

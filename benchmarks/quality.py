@@ -38,7 +38,7 @@ from workflow_scripts.common.pixels import to_uint8
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.diffusion.model import load_model
 from workflow_scripts.diffusion.sampler import image_seeds, sample, stated
-from workflow_scripts.evaluate.distances import Estimate
+from workflow_scripts.metrics.estimates import Estimate
 from workflow_scripts.training.batches import read_split
 
 PRECISION = {"recommended": "auto", "baseline": "fp32"}  # of the recipes

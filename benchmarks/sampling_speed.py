@@ -30,7 +30,8 @@ from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.diffusion.model import WEIGHTS, load_guide, load_model
 from workflow_scripts.diffusion.sampler import batch_size, image_seeds, sample, stated
-from workflow_scripts.evaluate.distances import Estimate, kernel_distance
+from workflow_scripts.metrics.estimates import Estimate
+from workflow_scripts.metrics.kernels import kernel_distance
 
 
 class Draw:

@@ -1,4 +1,4 @@
-# The classifier that judges: trained on the real training split.
+# Classifiers that judge: one trained on the real training split, one on synthetic images alone.
 
 
 rule train_domain_classifier:
@@ -8,6 +8,7 @@ rule train_domain_classifier:
     output:
         weights=f"{DATA}/classifier/{SIZE}/domain.safetensors",
         log=f"{DATA}/classifier/{SIZE}/domain_log.parquet",
+        seen=f"{DATA}/classifier/{SIZE}/domain_seen.parquet",
     log:
         f"{DATA}/logs/train_domain_classifier/domain.log",
     threads: 2
@@ -19,3 +20,24 @@ rule train_domain_classifier:
         code=fingerprint("classifier/train_domain_classifier"),
     script:
         "../workflow_scripts/classifier/train_domain_classifier.py"
+
+
+rule train_on_synthetic:
+    input:
+        images=f"{TENSORS}/images.parquet",
+        shards=SHARDS,
+        samples=f"{DATA}/samples/{{model}}/{{sampler}}/samples.parquet",
+        sample_shards=sample_shards(".npy"),
+    output:
+        f"{DATA}/evaluate/{{model}}/{{sampler}}/synthetic_trained.npy",
+    log:
+        f"{DATA}/logs/train_on_synthetic/{{model}}_{{sampler}}.log",
+    threads: 2
+    resources:
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        config=canonical(classifier=config["classifier"], classes=CLASSES),
+        code=fingerprint("classifier/train_on_synthetic"),
+    script:
+        "../workflow_scripts/classifier/train_on_synthetic.py"

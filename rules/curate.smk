@@ -4,6 +4,15 @@ from workflow_scripts.common.findings import vocabulary
 
 FOLDER = config["dataset"]["folder"]
 OFFICIAL = config["split"]["method"] == "official"
+# What each way to split goes by, beside the lists that `official` takes as inputs.
+HOW_SPLIT = {
+    name: config["split"][name]
+    for name in (
+        ("method", "folds", "fold", "seed")
+        if config["split"]["method"] == "folds"
+        else ("method", "fractions", "seed")
+    )
+}
 SPLIT_FILES = {name: f"{DATA}/splits/{name}.csv" for name in ("train", "val", "test")}
 
 
@@ -64,9 +73,7 @@ rule split_patients:
         f"{DATA}/logs/split_patients/split_patients.log",
     threads: 1
     params:
-        config=canonical(
-            **{name: config["split"][name] for name in ("method", "fractions", "seed")}
-        ),
+        config=canonical(**HOW_SPLIT),
         code=fingerprint("curate/split_patients"),
     script:
         "../workflow_scripts/curate/split_patients.py"
@@ -88,9 +95,7 @@ rule check_leaks:
         f"{DATA}/logs/check_leaks/check_leaks.log",
     threads: 1
     params:
-        config=canonical(
-            **{name: config["split"][name] for name in ("method", "fractions", "seed")}
-        ),
+        config=canonical(**HOW_SPLIT),
         code=fingerprint("curate/check_leaks"),
     script:
         "../workflow_scripts/curate/check_leaks.py"

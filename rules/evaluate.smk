@@ -1,26 +1,23 @@
-# How far synthetic images are from real ones, in several feature spaces, each beside its floor.
-
-from types import SimpleNamespace
+# How far synthetic images are from real ones: each family of measures beside its floor and ceiling.
 
 EVALUATE = f"{DATA}/evaluate"
+PAIR = f"{EVALUATE}/{{model}}/{{sampler}}"
+JUDGED = config["evaluate"]["extractors"]
+# Copies are looked for in every configured space beside pixels, which take no features.
+SEARCHED = [name for name in JUDGED if name != "pixels"]
+PAIR_IMAGES = {
+    "images": f"{TENSORS}/images.parquet",
+    "samples": f"{DATA}/samples/{{model}}/{{sampler}}/samples.parquet",
+}
+PAIR_PIXELS = PAIR_IMAGES | {
+    "shards": SHARDS,
+    "sample_shards": sample_shards(".npy"),
+}
 
 
-def weights_of(extractor):
-    """The file that an extractor or LPIPS backbone loads."""
-    if extractor == "domain":
-        return f"{DATA}/classifier/{SIZE}/domain.safetensors"
-    return f"results/weights/{extractor}.pt"
-
-
-def image_set(wildcards):
-    """The images behind a file of features: all real ones, or those of one model and sampler."""
-    if wildcards.images == "real":
-        return {"index": f"{TENSORS}/images.parquet", "shards": SHARDS}
-    model, sampler = wildcards.images.split("/")
-    return {
-        "index": f"{DATA}/samples/{model}/{sampler}/samples.parquet",
-        "shards": sample_shards(".npy")(SimpleNamespace(model=model, sampler=sampler)),
-    }
+def evaluate_setting(*names):
+    """Some of the section `evaluate`, by name."""
+    return {name: config["evaluate"][name] for name in names}
 
 
 def compared_metrics(wildcards):
@@ -31,66 +28,67 @@ def compared_metrics(wildcards):
     return of_pairs(f"{EVALUATE}/{{model}}/{{sampler}}/metrics.parquet")
 
 
-# Distances in the configured spaces; the domain classifier also says what it sees.
-SPACES = sorted({*config["evaluate"]["extractors"], "domain"})
-
-
-rule fetch_weights:
-    output:
-        "results/weights/{weights}.pt",
-    log:
-        "results/weights/{weights}.log",
-    wildcard_constraints:
-        weights="[a-z]+",
-    params:
-        config=lambda w: canonical(
-            name=w.weights, source=config["weights"].get(w.weights)
-        ),
-        code=fingerprint("evaluate/fetch_weights"),
-    script:
-        "../workflow_scripts/evaluate/fetch_weights.py"
-
-
-rule extract_features:
+rule measure_distribution:
     input:
-        unpack(image_set),
+        **PAIR_IMAGES,
         weights=lambda w: weights_of(w.extractor),
+        real=f"{FEATURES}/{{extractor}}/real.npy",
+        features=f"{FEATURES}/{{extractor}}/{{model}}/{{sampler}}.npy",
+        noise=f"{FEATURES}/{{extractor}}/noise.npy",
+        real_classes=f"{FEATURES}/{{extractor}}/real.classes.npy",
+        sample_classes=f"{FEATURES}/{{extractor}}/{{model}}/{{sampler}}.classes.npy",
+        noise_classes=f"{FEATURES}/{{extractor}}/noise.classes.npy",
     output:
-        f"{EVALUATE}/features/{SIZE}/{{extractor}}/{{images}}.npy",
+        metrics=f"{PAIR}/parts/distribution_{{extractor}}.parquet",
     log:
-        f"{DATA}/logs/extract_features/{{extractor}}/{{images}}.log",
+        f"{DATA}/logs/measure_distribution/{{model}}_{{sampler}}_{{extractor}}.log",
     wildcard_constraints:
         extractor="[a-z0-9]+",
-        images="real|[^/]+/[^/]+",
     threads: 2
-    resources:
-        gpu=GPUS,
-        device=config["device"],
     params:
-        config=lambda w: canonical(extractor=w.extractor, images=w.images),
-        code=fingerprint("evaluate/extract_features"),
+        config=lambda w: canonical(
+            extractor=w.extractor,
+            classes=CLASSES,
+            **evaluate_setting("neighbours", "seed"),
+        ),
+        code=fingerprint("evaluate/measure_distribution"),
     script:
-        "../workflow_scripts/evaluate/extract_features.py"
+        "../workflow_scripts/evaluate/measure_distribution.py"
 
 
-rule measure_samples:
+rule measure_diversity:
     input:
-        images=f"{TENSORS}/images.parquet",
-        shards=SHARDS,
-        samples=f"{DATA}/samples/{{model}}/{{sampler}}/samples.parquet",
-        sample_shards=sample_shards(".npy"),
-        weights=[weights_of(name) for name in SPACES],
-        real=[f"{EVALUATE}/features/{SIZE}/{name}/real.npy" for name in SPACES],
-        features=[
-            f"{EVALUATE}/features/{SIZE}/{name}/{{model}}/{{sampler}}.npy"
-            for name in SPACES
-        ],
+        **PAIR_PIXELS,
         lpips=[weights_of(name) for name in config["evaluate"]["lpips"]],
     output:
-        metrics=f"{EVALUATE}/{{model}}/{{sampler}}/metrics.parquet",
-        confusion=f"{EVALUATE}/{{model}}/{{sampler}}/confusion.parquet",
+        metrics=f"{PAIR}/parts/diversity.parquet",
+    log:
+        f"{DATA}/logs/measure_diversity/{{model}}_{{sampler}}.log",
+    threads: 2
+    params:
+        config=canonical(classes=CLASSES, **evaluate_setting("lpips", "pairs", "seed")),
+        code=fingerprint("evaluate/measure_diversity"),
+    script:
+        "../workflow_scripts/evaluate/measure_diversity.py"
+
+
+rule measure_condition:
+    input:
+        # Pixels only where anatomy is measured.
+        **(
+            PAIR_PIXELS | {"truth": f"{RAW}/truth.parquet"}
+            if KIND == "phantom"
+            else PAIR_IMAGES
+        ),
+        classes_real=f"{FEATURES}/domain/real.classes.npy",
+        classes_samples=f"{FEATURES}/domain/{{model}}/{{sampler}}.classes.npy",
+        synthetic_trained=f"{PAIR}/synthetic_trained.npy",
+        weights=weights_of("domain"),
+    output:
+        metrics=f"{PAIR}/parts/condition.parquet",
+        confusion=f"{PAIR}/confusion.parquet",
         figure=report(
-            f"{EVALUATE}/{{model}}/{{sampler}}/confusion.png",
+            f"{PAIR}/confusion.png",
             caption="../resources/report/captions/confusion.rst",
             category="Evaluation",
             labels={
@@ -100,19 +98,94 @@ rule measure_samples:
             },
         ),
     log:
-        f"{DATA}/logs/measure_samples/{{model}}_{{sampler}}.log",
+        f"{DATA}/logs/measure_condition/{{model}}_{{sampler}}.log",
     threads: 2
     params:
-        config=lambda w: canonical(
-            model=w.model,
-            sampler=w.sampler,
-            spaces=SPACES,
-            classes=CLASSES,
-            **config["evaluate"],
-        ),
-        code=fingerprint("evaluate/measure_samples"),
+        config=canonical(classes=CLASSES, **evaluate_setting("seed")),
+        code=fingerprint("evaluate/measure_condition"),
     script:
-        "../workflow_scripts/evaluate/measure_samples.py"
+        "../workflow_scripts/evaluate/measure_condition.py"
+
+
+rule measure_physics:
+    input:
+        **PAIR_PIXELS,
+        noise=f"{CONTROLS}/noise.npy",
+        noise_index=f"{CONTROLS}/noise.parquet",
+    output:
+        metrics=f"{PAIR}/parts/physics.parquet",
+        figure=report(
+            f"{PAIR}/physics.png",
+            caption="../resources/report/captions/physics.rst",
+            category="Evaluation",
+            labels={
+                "model": "{model}",
+                "sampler": "{sampler}",
+                "figure": "grey levels, spectrum and sharpness",
+            },
+        ),
+    log:
+        f"{DATA}/logs/measure_physics/{{model}}_{{sampler}}.log",
+    threads: 2
+    params:
+        config=canonical(classes=CLASSES, **evaluate_setting("seed")),
+        code=fingerprint("evaluate/measure_physics"),
+    script:
+        "../workflow_scripts/evaluate/measure_physics.py"
+
+
+rule audit_copies:
+    input:
+        **PAIR_PIXELS,
+        planted=f"{CONTROLS}/planted.npy",
+        planted_index=f"{CONTROLS}/planted.parquet",
+        weights=[weights_of(name) for name in SEARCHED],
+        real=[f"{FEATURES}/{name}/real.npy" for name in SEARCHED],
+        features=[f"{FEATURES}/{name}/{{model}}/{{sampler}}.npy" for name in SEARCHED],
+        planted_features=[f"{FEATURES}/{name}/planted.npy" for name in SEARCHED],
+    output:
+        metrics=f"{PAIR}/parts/copies.parquet",
+        copies=f"{PAIR}/copies.parquet",
+        figure=report(
+            f"{PAIR}/closest.png",
+            caption="../resources/report/captions/closest.rst",
+            category="Evaluation",
+            labels={
+                "model": "{model}",
+                "sampler": "{sampler}",
+                "figure": "closest training images",
+            },
+        ),
+    log:
+        f"{DATA}/logs/audit_copies/{{model}}_{{sampler}}.log",
+    threads: 2
+    params:
+        config=canonical(
+            extractors=SEARCHED,
+            classes=CLASSES,
+            **evaluate_setting("seed"),
+        ),
+        code=fingerprint("evaluate/audit_copies"),
+    script:
+        "../workflow_scripts/evaluate/audit_copies.py"
+
+
+rule collect_metrics:
+    input:
+        [f"{PAIR}/parts/distribution_{name}.parquet" for name in JUDGED],
+        [
+            f"{PAIR}/parts/{family}.parquet"
+            for family in ("diversity", "condition", "physics", "copies")
+        ],
+    output:
+        metrics=f"{PAIR}/metrics.parquet",
+    log:
+        f"{DATA}/logs/collect_metrics/{{model}}_{{sampler}}.log",
+    params:
+        config=canonical(),
+        code=fingerprint("evaluate/collect_metrics"),
+    script:
+        "../workflow_scripts/evaluate/collect_metrics.py"
 
 
 rule compare_models:

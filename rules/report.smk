@@ -6,10 +6,28 @@ from workflow_scripts.common.files import sha256_of
 REPORT_MODELS = sorted(config["models"])
 REPORT_PAIRS = sorted(PAIRS)
 REPORT_STUDIES = sorted(config["studies"])
+# Reader studies whose answers have come back.
+REPORT_READERS = sorted(
+    name for name, study in config["readers"].items() if study["responses"]
+)
 PAGE = [
     f"{workflow.basedir}/resources/report/{name}"
     for name in ("page.html.j2", "style.css")
 ]
+
+
+def of_studies(name):
+    """A file of every study."""
+    return [f"{DATA}/study/{study}/{name}" for study in REPORT_STUDIES]
+
+
+def of_arms(folder):
+    """A file of every arm of every study."""
+    return [
+        f"{DATA}/study/{study}/{folder}/{arm}.json"
+        for study in REPORT_STUDIES
+        for arm in sorted(config["studies"][study]["arms"])
+    ]
 
 
 rule render_report:
@@ -40,11 +58,18 @@ rule render_report:
             f"{DATA}/samples/{m}/{s}/denoising_strip.png" for m, s in REPORT_PAIRS
         ],
         metrics=[f"{DATA}/evaluate/{m}/{s}/metrics.parquet" for m, s in REPORT_PAIRS],
-        confusion_figure=[
-            f"{DATA}/evaluate/{m}/{s}/confusion.png" for m, s in REPORT_PAIRS
-        ],
-        summary=[f"{DATA}/study/{study}/summary.parquet" for study in REPORT_STUDIES],
-        forest=[f"{DATA}/study/{study}/forest.png" for study in REPORT_STUDIES],
+        confusion=[f"{DATA}/evaluate/{m}/{s}/confusion.png" for m, s in REPORT_PAIRS],
+        physics=[f"{DATA}/evaluate/{m}/{s}/physics.png" for m, s in REPORT_PAIRS],
+        closest=[f"{DATA}/evaluate/{m}/{s}/closest.png" for m, s in REPORT_PAIRS],
+        summary=of_studies("summary.parquet"),
+        subgroups=of_studies("subgroups.parquet"),
+        forest=of_studies("forest.png"),
+        ratios=of_studies("ratios.png"),
+        calibration=of_studies("calibration.png"),
+        removed=of_arms("arms"),
+        separation=of_arms("separation"),
+        scores=[f"{DATA}/readers/{name}/scores.parquet" for name in REPORT_READERS],
+        scores_figure=[f"{DATA}/readers/{name}/scores.png" for name in REPORT_READERS],
     output:
         page=report(
             f"{DATA}/report/index.html",
@@ -55,14 +80,19 @@ rule render_report:
     log:
         f"{DATA}/logs/render_report.log",
     params:
-        # Without what jobs are given: another device, or more of them, makes no other page.
+        # Without what jobs are given, and without what reaches the page through its inputs alone:
+        # another device, more of them, or other folders make no other page.
         config=canonical(
             **{
                 key: value
                 for key, value in config.items()
-                if key not in ("device", "checkpoint", "models")
+                if key not in ("device", "checkpoint", "nih_dir", "models", "readers")
             },
             models={name: model_recipe(name) for name in config["models"]},
+            readers={
+                name: {k: v for k, v in study.items() if k != "responses"}
+                for name, study in config["readers"].items()
+            },
         ),
         code=fingerprint("report/render_report"),
         # By content: an edited template draws the page again, a moved checkout does not.

@@ -4,28 +4,63 @@ import re
 from types import SimpleNamespace
 
 STUDIES = config["studies"]
+STUDY = f"{DATA}/study/{{study}}"
 
 
-def study_samples(wildcards):
+def arm_of(w):
+    """An arm's settings."""
+    return STUDIES[w.study]["arms"][w.arm]
+
+
+def drawn_by(w):
+    """The model and the sampler of an arm's synthetic images; None where it takes none."""
+    study = STUDIES[w.study]
+    if not arm_of(w)["synthetic"]:
+        return None
+    return SimpleNamespace(model=study["model"], sampler=study["sampler"])
+
+
+def arm_samples(w):
     """The synthetic images of an arm; an arm without any does not wait for the generator."""
-    study = STUDIES[wildcards.study]
-    if not study["arms"][wildcards.arm]["synthetic"]:
+    source = drawn_by(w)
+    return (
+        {"samples": SAMPLES.format(**vars(source)) + "/samples.parquet"}
+        if source
+        else {}
+    )
+
+
+def arm_copies(w):
+    """Which of them the audit takes for copies, where the study leaves those out."""
+    source = drawn_by(w)
+    if source is None or not STUDIES[w.study]["without_copies"]:
         return {}
-    source = SimpleNamespace(model=study["model"], sampler=study["sampler"])
+    return {"copies": f"{DATA}/evaluate/{source.model}/{source.sampler}/copies.parquet"}
+
+
+def arm_makers(w):
+    """The records of what the makers of an arm's synthetic images saw."""
+    source = drawn_by(w)
+    if source is None:
+        return {}
+    guide = config["samplers"][source.sampler]["autoguidance"]
+    makers = {"generator": source.model, "guide": guide}
     return {
-        "samples": SAMPLES.format(**vars(source)) + "/samples.parquet",
-        "sample_shards": sample_shards(".npy")(source),
+        role: MODEL.format(model=model) + "/seen.parquet"
+        for role, model in makers.items()
+        if model not in (None, "early")  # the early average saw what its model saw
     }
 
 
-def study_source(w):
-    """What the ids of an arm's synthetic images begin with; nothing where it has none."""
-    study = STUDIES[w.study]
-    return (
-        f"{study['model']}/{study['sampler']}/"
-        if study["arms"][w.arm]["synthetic"]
-        else None
-    )
+def arm_shards(w):
+    """The pixels of an arm's synthetic images."""
+    source = drawn_by(w)
+    return sample_shards(".npy")(source) if source else []
+
+
+def patients_of(w):
+    """Which training patients the arms of a study may use: a share, by a seed common to studies."""
+    return {"patients": STUDIES[w.study]["patients"], "seed": config["split"]["seed"]}
 
 
 def study_predictions(wildcards):
@@ -49,7 +84,7 @@ rule plan_arms:
     input:
         images=f"{TENSORS}/images.parquet",
     output:
-        f"{DATA}/study/{{study}}/arms.parquet",
+        f"{STUDY}/arms.parquet",
     log:
         f"{DATA}/logs/plan_arms/{{study}}.log",
     priority: 1  # a plan that fails should do so before hours of training
@@ -60,19 +95,71 @@ rule plan_arms:
             classes=CLASSES,
             sampler=STUDIES[w.study]["sampler"],
             per_class=config["samplers"][STUDIES[w.study]["sampler"]]["per_class"],
+            **patients_of(w),
         ),
         code=fingerprint("study/plan_arms"),
     script:
         "../workflow_scripts/study/plan_arms.py"
 
 
+rule compose_arm:
+    input:
+        unpack(arm_samples),
+        unpack(arm_copies),
+        images=f"{TENSORS}/images.parquet",
+    output:
+        arm=f"{STUDY}/arms/{{arm}}.parquet",
+        removed=f"{STUDY}/arms/{{arm}}.json",
+    log:
+        f"{DATA}/logs/compose_arm/{{study}}_{{arm}}.log",
+    params:
+        config=lambda w: canonical(
+            study=w.study,
+            arm=w.arm,
+            settings={key: arm_of(w)[key] for key in ("real", "synthetic", "classes")},
+            classes=CLASSES,
+            **patients_of(w),
+        ),
+        code=fingerprint("study/compose_arm"),
+    script:
+        "../workflow_scripts/study/compose_arm.py"
+
+
+rule prove_separation:
+    input:
+        unpack(arm_samples),
+        unpack(arm_makers),
+        classifier=rules.train_domain_classifier.output.seen,
+        images=f"{TENSORS}/images.parquet",
+        arm=rules.compose_arm.output.arm,
+        arm_shards=arm_shards,
+    output:
+        f"{STUDY}/separation/{{arm}}.json",
+    log:
+        f"{DATA}/logs/prove_separation/{{study}}_{{arm}}.log",
+    params:
+        config=lambda w: canonical(
+            study=w.study,
+            arm=w.arm,
+            source="/".join(vars(drawn_by(w)).values()) if drawn_by(w) else None,
+            patients=STUDIES[w.study]["patients"],
+            spaces=["pixels", *SEARCHED] if arm_copies(w) else [],
+        ),
+        code=fingerprint("study/prove_separation"),
+    script:
+        "../workflow_scripts/study/prove_separation.py"
+
+
 rule train_arm:
     input:
-        unpack(study_samples),
         images=f"{TENSORS}/images.parquet",
         shards=SHARDS,
+        arm=rules.compose_arm.output.arm,
+        arm_shards=arm_shards,
+        # A guard, no ingredient: made again of the same files it is the same, and trains nothing.
+        proof=rules.prove_separation.output[0],
     output:
-        f"{DATA}/study/{{study}}/predictions/{{arm}}_seed{{seed}}.parquet",
+        f"{STUDY}/predictions/{{arm}}_seed{{seed}}.parquet",
     log:
         f"{DATA}/logs/train_arm/{{study}}_{{arm}}_seed{{seed}}.log",
     threads: 2
@@ -83,10 +170,9 @@ rule train_arm:
         config=lambda w: canonical(
             study=w.study,
             arm=w.arm,
-            synthetic=STUDIES[w.study]["arms"][w.arm]["synthetic"],
-            source=study_source(w),
             seed=int(w.seed),
             classes=CLASSES,
+            **{key: arm_of(w)[key] for key in ("order", "augmentation", "sampling")},
             # The domain classifier's seed is not the study's.
             classifier={k: v for k, v in config["classifier"].items() if k != "seed"},
         ),
@@ -101,7 +187,9 @@ rule summarise_study:
         plan=rules.plan_arms.output,
         predictions=study_predictions,
     output:
-        f"{DATA}/study/{{study}}/summary.parquet",
+        summary=f"{STUDY}/summary.parquet",
+        subgroups=f"{STUDY}/subgroups.parquet",
+        calibration=f"{STUDY}/calibration.parquet",
     log:
         f"{DATA}/logs/summarise_study/{{study}}.log",
     params:
@@ -120,18 +208,33 @@ rule summarise_study:
 
 rule plot_study:
     input:
-        summary=f"{DATA}/study/{{study}}/summary.parquet",
+        summary=rules.summarise_study.output.summary,
+        calibration=rules.summarise_study.output.calibration,
     output:
-        report(
-            f"{DATA}/study/{{study}}/forest.png",
+        forest=report(
+            f"{STUDY}/forest.png",
             caption="../resources/report/captions/forest.rst",
             category="Study",
             labels={"study": "{study}", "figure": "difference to the reference"},
         ),
+        ratios=report(
+            f"{STUDY}/ratios.png",
+            caption="../resources/report/captions/ratios.rst",
+            category="Study",
+            labels={"study": "{study}", "figure": "gain against synthetic images"},
+        ),
+        calibration=report(
+            f"{STUDY}/calibration.png",
+            caption="../resources/report/captions/calibration.rst",
+            category="Study",
+            labels={"study": "{study}", "figure": "calibration"},
+        ),
     log:
         f"{DATA}/logs/plot_study/{{study}}.log",
     params:
+        # As pairs: sorted keys would lose the order of the arms.
         config=lambda w: canonical(
+            arms=list(STUDIES[w.study]["arms"].items()),
             reference=STUDIES[w.study]["reference"],
             bootstrap=STUDIES[w.study]["bootstrap"],
             phantom=config["dataset"]["kind"] == "phantom",
@@ -139,3 +242,69 @@ rule plot_study:
         code=fingerprint("study/plot_study"),
     script:
         "../workflow_scripts/study/plot_study.py"
+
+
+CROSS = config["cross_validation"]
+POOLED = f"{DATA}/cross_validation/{{study}}"
+
+
+def of_folds(pattern):
+    """Files of the runs that are the folds; those runs made them, this one does not."""
+
+    def paths(wildcards):
+        study = STUDIES[wildcards.study]
+        return [
+            path
+            for dataset in CROSS["datasets"]
+            for path in expand(
+                f"results/{dataset}/{pattern}",
+                study=wildcards.study,
+                arm=study["arms"],
+                seed=study["seeds"],
+            )
+        ]
+
+    return paths
+
+
+def pooled_folds(_):
+    """What the target `cross_validation` asks for."""
+    if CROSS is None:
+        raise WorkflowError(
+            "cross_validation: missing; name the study and the data sets of its finished folds: "
+            "{study: <name>, datasets: [<name of each fold's data set>, ...]}"
+        )
+    return expand(rules.pool_folds.output, study=CROSS["study"])
+
+
+rule pool_folds:
+    input:
+        split_reports=of_folds("split_report.json"),
+        predictions=of_folds("study/{study}/predictions/{arm}_seed{seed}.parquet"),
+    output:
+        summary=f"{POOLED}/summary.parquet",
+        forest=report(
+            f"{POOLED}/forest.png",
+            caption="../resources/report/captions/cross_validation.rst",
+            category="Study",
+            labels={
+                "study": "{study}",
+                "figure": "difference to the reference, all folds",
+            },
+        ),
+    log:
+        f"{DATA}/logs/pool_folds/{{study}}.log",
+    params:
+        config=lambda w: canonical(
+            datasets=CROSS["datasets"],
+            arms=list(STUDIES[w.study]["arms"]),
+            classes=CLASSES,
+            phantom=config["dataset"]["kind"] == "phantom",
+            **{
+                key: STUDIES[w.study][key]
+                for key in ("reference", "primary", "seeds", "bootstrap")
+            },
+        ),
+        code=fingerprint("study/pool_folds"),
+    script:
+        "../workflow_scripts/study/pool_folds.py"

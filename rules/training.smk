@@ -13,6 +13,7 @@ rule train_diffusion:
         long=f"{MODEL}/ema/long.safetensors",
         early=f"{MODEL}/ema/early.safetensors",
         log=f"{MODEL}/training_log.parquet",
+        seen=f"{MODEL}/seen.parquet",
         progress=report(
             f"{MODEL}/progress.png",
             caption="../resources/report/captions/progress.rst",

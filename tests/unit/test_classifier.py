@@ -12,11 +12,17 @@ from hypothesis import strategies as st
 from tests.several import with_several
 from workflow_scripts.classifier.network import BACKBONES, build
 from workflow_scripts.classifier.train_domain_classifier import train_domain_classifier
-from workflow_scripts.classifier.training import augment, balanced_order, predict, train
+from workflow_scripts.classifier.training import (
+    augment,
+    balanced_order,
+    natural_order,
+    predict,
+    train,
+)
 from workflow_scripts.classifier.weights import load, read_metadata, save
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.pixels import to_input
-from workflow_scripts.common.schemas import CLASSIFIER_LOG, IMAGES
+from workflow_scripts.common.schemas import CLASSIFIER_LOG, IMAGES, SEEN
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table, write_table
 
@@ -100,6 +106,23 @@ def test_order_shows_every_class_and_every_image_of_a_class_equally_often(labels
         assert times.max() - times.min() <= 1
 
 
+@given(count=st.integers(1, 40), length=st.integers(0, 200))
+def test_natural_order_shows_every_image_equally_often_whatever_its_class(count, length):
+    labels = np.zeros(count, dtype=int)
+    order = natural_order(labels, length, np.random.default_rng(0))
+    assert len(order) == length
+    times = np.bincount(order, minlength=count)
+    assert times.max() - times.min() <= 1
+    assert len(set(order[:count])) == min(count, length)
+
+
+def test_natural_order_keeps_rare_classes_rare_and_balanced_order_does_not():
+    labels = np.repeat([0, 1], [90, 10])
+    rng = np.random.default_rng(0)
+    assert labels[natural_order(labels, 200, rng)].mean() == 0.1
+    assert labels[balanced_order(labels, 200, rng)].mean() == 0.5
+
+
 def test_augmentation_never_mirrors_and_stays_near():
     marker = torch.full((200, 1, 32, 32), -1.0)
     marker[:, :, 12:20, 2:8] = 1.0  # on the image's left
@@ -140,6 +163,45 @@ def test_learns_and_is_the_same_twice_and_differs_by_seed(dataset):
     assert predict(runs[0], store, CPU, np.array([], dtype=int)).shape == (0, 2)
 
 
+def test_predictions_are_made_in_float32(dataset, monkeypatch):
+    folder, table = dataset
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    predict(build("small", 2), ImageStore(table, [folder / "part.npy"]), CPU, np.arange(2))
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_unvaried_images_are_learnt_as_they_are(dataset):
+    folder, table = dataset
+    store, labels = ImageStore(table, [folder / "part.npy"]), table["class_id"].to_numpy()
+    settings = SETTINGS | {"steps": 3}
+    plain = [train(store, labels, settings, 2, seed, CPU, augmented=False) for seed in (3, 3)]
+    varied = train(store, labels, settings, 2, 3, CPU)
+    chances = [predict(model, store, CPU, np.arange(9)) for model in (*plain, varied)]
+    np.testing.assert_array_equal(chances[0], chances[1])
+    assert not np.array_equal(chances[0], chances[2])
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5])
+def test_the_first_half_of_the_steps_sees_other_images(dataset, steps):
+    folder, table = dataset
+    gathered = []
+
+    class Watched(ImageStore):
+        def gather(self, positions):
+            gathered.append(positions)
+            return super().gather(positions)
+
+    store, labels = Watched(table, [folder / "part.npy"]), table["class_id"].to_numpy()
+    history: list[dict] = []
+    first, then = np.arange(100), np.arange(100, 240)
+    settings = SETTINGS | {"steps": steps}
+    train(store, labels, settings, 2, 3, CPU, then, history, first=first)
+    assert len(gathered) == len(history) == steps
+    half = steps // 2
+    assert all(np.isin(batch, first).all() for batch in gathered[:half])
+    assert all(np.isin(batch, then).all() for batch in gathered[half:])
+
+
 def test_step_sees_the_training_split_alone_and_writes_the_same_bytes(dataset, tmp_path):
     folder, table = dataset
     outputs = []
@@ -153,6 +215,7 @@ def test_step_sees_the_training_split_alone_and_writes_the_same_bytes(dataset, t
             table = with_several(table)
             write_table(table, folder / "images.parquet", IMAGES)
         weights, history = tmp_path / f"{run}.safetensors", tmp_path / f"{run}.parquet"
+        seen = tmp_path / f"{run}_seen.parquet"
         train_domain_classifier(
             folder / "images.parquet",
             [folder / "part.npy"],
@@ -161,8 +224,9 @@ def test_step_sees_the_training_split_alone_and_writes_the_same_bytes(dataset, t
             "cpu",
             weights,
             history,
+            seen,
         )
-        outputs.append((weights.read_bytes(), history.read_bytes()))
+        outputs.append((weights.read_bytes(), history.read_bytes(), seen.read_bytes()))
     assert outputs[0] == outputs[1]
     described = read_metadata(weights)
     assert (described["images"], described["patients"], described["split"]) == (
@@ -172,6 +236,9 @@ def test_step_sees_the_training_split_alone_and_writes_the_same_bytes(dataset, t
     )
     assert json.loads(described["class_names"]) == CLASSES
     assert len(read_table(history, CLASSIFIER_LOG)) == 5
+    recorded = read_table(seen, SEEN)
+    assert list(recorded["image_id"]) == [f"{number:04d}" for number in range(240)]
+    assert list(recorded["patient_id"]) == [f"p{number // 2}" for number in range(240)]
 
 
 def test_step_stops_at_a_patient_in_two_splits(dataset, tmp_path):
@@ -187,6 +254,7 @@ def test_step_stops_at_a_patient_in_two_splits(dataset, tmp_path):
             "cpu",
             tmp_path / "w.safetensors",
             tmp_path / "l.parquet",
+            tmp_path / "s.parquet",
         )
 
 

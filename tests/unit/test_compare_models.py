@@ -45,6 +45,8 @@ def metric_table(value: float, extractors: list[str]) -> pd.DataFrame:
             "interval": "95 %",
             "floor": 0.01,
             "train": 0.01,
+            "ceiling": 0.5,
+            "ceiling_of": "noise",
             "expected": np.nan,
             "expected_high": np.nan,
             "seed": 4,
@@ -52,6 +54,7 @@ def metric_table(value: float, extractors: list[str]) -> pd.DataFrame:
         for metric, extractor, score in [
             *(("kernel_distance", name, value * (1 + k)) for k, name in enumerate(extractors)),
             ("frechet_distance", "domain", 9.0),
+            ("gaussian_kernel_distance", "domain", 7.0),
             ("class_accuracy", "domain", 0.8),
         ]
         for label in ("pooled", "Effusion")

@@ -117,8 +117,17 @@ def test_defaults_of_the_schema_are_those_shown():
     shown = {path: part["default"] for path, part in shown.items() if "default" in part}
     assert len(shown) > 60
     differing = {path for path, value in shown.items() if at(DEFAULT, path) not in (..., value)}
-    # Named sections have no default entries: the default configuration shows an example of each.
-    assert differing == {("models",), ("samplers",), ("studies",)}
+    # Named sections have no default entries: the default configuration shows an example of each,
+    # and tunes three keys of its small model, whose defaults stand in the comments.
+    assert differing == {
+        ("models",),
+        ("samplers",),
+        ("studies",),
+        ("readers",),
+        ("models", "*", "network", "dropout"),
+        ("models", "*", "training", "learning_rate"),
+        ("samplers", "*", "spacing"),
+    }
     absent = {path for path in shown if at(DEFAULT, path) is ...}
     assert {path[-1] for path in absent} == {"churn", "p_mean", "p_std"}, "those of edm"
 
@@ -145,12 +154,12 @@ def test_least_configuration_gets_every_default():
     config = load({"dataset": {"name": "mine", "kind": "phantom"}, "tensors": {"size": 32}})
     assert config["dataset"]["phantom"] == DEFAULT["dataset"]["phantom"]
     assert config["split"] == DEFAULT["split"]
-    assert config["models"] == config["samplers"] == config["studies"] == {}
+    assert config["models"] == config["samplers"] == config["studies"] == config["readers"] == {}
 
 
 def test_named_sections_get_defaults_too():
     study = {"model": "a", "sampler": "b", "reference": "r", "primary": {"arm": "s"}}
-    study["arms"] = {"r": {"synthetic": 0}, "s": {"synthetic": 1}}
+    study["arms"] = {"r": {}, "s": {"synthetic": 1}}
     config = load(
         {
             "dataset": {"name": "mine", "kind": "phantom"},
@@ -158,12 +167,20 @@ def test_named_sections_get_defaults_too():
             "models": {"a": {"network": {"channels": [8]}, "training": {"steps": 200}}},
             "samplers": {"b": {"method": "ddim", "steps": 5, "per_class": 2}},
             "studies": {"c": study},
+            "readers": {"d": {"model": "a", "sampler": "b", "per_class": 2}},
         }
     )
     assert config["models"]["a"]["diffusion"] == DEFAULT["models"]["recommended"]["diffusion"]
     assert config["models"]["a"]["network"]["patch_size"] == 2
     assert config["samplers"]["b"]["shards"] == 1
     assert config["studies"]["c"]["seeds"] == [0, 1, 2]
+    assert config["studies"]["c"]["patients"] == 1
+    assert config["studies"]["c"]["arms"]["r"] == DEFAULT["studies"]["augmentation"]["arms"]["real"]
+    assert config["readers"]["d"] == DEFAULT["readers"]["blinded"] | {
+        "model": "a",
+        "sampler": "b",
+        "per_class": 2,
+    }
     assert config["studies"]["c"]["primary"] == {"arm": "s", "metric": "auroc"}
 
 
@@ -263,7 +280,7 @@ def neighbours(word: str) -> set[str]:
 
 
 KEYS = sorted(
-    {path for path, _ in keys(schema()) if at(DEFAULT, path[:-1]) is not ...}
+    {path for path, _ in keys(schema()) if isinstance(at(DEFAULT, path[:-1]), dict)}
     - {("models", "*", "diffusion", name) for name in PROCESSES["process", "edm"]}
     - {("samplers", "*", name) for name in METHODS["method", "edm"]}
 )
@@ -340,6 +357,14 @@ def test_a_key_of_another_choice_is_told_whose_it_is(key, value, expected):
         ("tensors__size", True, "tensors.size: true is not allowed; give a whole number"),
         ("tensors__max_missing", -1, "tensors.max_missing: -1 is not allowed; give a whole number, at least 0 or null"),
         ("classifier__weight_decay", math.nan, "classifier.weight_decay: .nan is not allowed; give a number"),
+        ("evaluate__lpips_pairs", 5, "evaluate.lpips_pairs: unknown key; did you mean evaluate.pairs?"),
+        ("evaluate__neighbours", 0, "evaluate.neighbours: 0 is not allowed; give a whole number, at least 1"),
+        ("studies__augmentation__patients", 0, "studies.augmentation.patients: 0.0 is not allowed; give a number, above 0, at most 1"),
+        ("studies__augmentation__arms__real__classes", "rare", "studies.augmentation.arms.real.classes: 'rare' is not allowed; give all, for synthetic images of every class or a list"),
+        ("studies__augmentation__arms__real__order", "first", "studies.augmentation.arms.real.order: 'first' is not allowed; give one of mixed, pretrain"),
+        ("studies__augmentation__arms__real__synthetic", -1, "studies.augmentation.arms.real.synthetic: -1.0 is not allowed; give a number, at least 0"),
+        ("studies__augmentation__arms__real__augment", True, "studies.augmentation.arms.real.augment: unknown key; did you mean studies.augmentation.arms.real.augmentation?"),
+        ("readers__blinded__responses", "", "readers.blinded.responses: '' is not allowed; give text, not empty or null"),
         ("evaluate__lpips", ["vgg"], "evaluate.lpips[0]: 'vgg' is not allowed; give one of alex, squeeze"),
         ("evaluate__extractors", ["domain"] * 2, "evaluate.extractors: domain stands in the list more than once"),
         ("dataset__name", "../up", "dataset.name: '../up' is not allowed; give lower-case letters"),
@@ -363,6 +388,10 @@ def test_a_key_of_another_choice_is_told_whose_it_is(key, value, expected):
         ("samplers__dpm20__condition", {"veiw": "AP"}, "samplers.dpm20.condition.veiw: unknown key; did you mean samplers.dpm20.condition.view?"),
         ("checkpoint__minutes", 0, "checkpoint.minutes: 0.0 is not allowed; give a number, above 0"),
         ("checkpoint__steps", 0, "checkpoint.steps: 0 is not allowed; give a whole number, at least 1 or null"),
+        ("split__folds", 2, "split.folds: 2 is not allowed; give a whole number, at least 3, at most 1000"),
+        ("cross_validation", [], "cross_validation: [] is not allowed; give a mapping of keys to values or null"),
+        ("cross_validation", {"study": "augmentation", "datasets": ["a", "b"]}, "cross_validation.datasets: [a, b] is not allowed; give a list, 3 or more"),
+        ("cross_validation", {"study": "augmentation", "datasets": ["a", "b", "b"]}, "cross_validation.datasets: b stands in the list more than once"),
         ("cohort__labels", "multiple", "cohort.labels: 'multiple' is not allowed; give one of single, multi"),
         ("models__recommended__network__channels", [32, 20], "models.recommended.network.channels[1]: 20 is not allowed; give a whole number, at least 8, a multiple of 8"),
     ],
@@ -388,7 +417,7 @@ def test_a_missing_key_is_named_once_with_its_meaning():
     assert len(problems(changed(samplers__b={}))) == 3
 
 
-@pytest.mark.parametrize("section", ["models", "samplers", "studies"])
+@pytest.mark.parametrize("section", ["models", "samplers", "studies", "readers"])
 @pytest.mark.parametrize("name", ["Big", "a/b", "..", "", "a b", 3])
 def test_names_that_become_paths(section, name):
     config = copy.deepcopy(DEFAULT)
@@ -481,6 +510,10 @@ RULES = {
         {"evaluate__extractors": ["domain", "inception"]},
         r"weights\.inception: missing; evaluate\.extractors names inception\. Write .*sha256",
     ),
+    "dinov2 without weights": (
+        {"evaluate__extractors": ["pixels", "domain", "dinov2"]},
+        r"weights\.dinov2: missing; evaluate\.extractors names dinov2\.",
+    ),
     "lpips without weights": (
         {"evaluate__lpips": ["squeeze"], "weights": {"alex": {"path": "a", "sha256": SHA}}},
         r"weights\.squeeze: missing; evaluate\.lpips names squeeze",
@@ -511,7 +544,19 @@ RULES = {
     ),
     "reference with synthetic images": (
         {"studies__augmentation__reference": "real+0.25"},
-        r"studies\.augmentation\.reference: the arm real\+0\.25 has synthetic 0\.25;",
+        r"studies\.augmentation\.reference: the arm real\+0\.25 has real true and synthetic 0\.25;",
+    ),
+    "reference without real images": (
+        {"studies__augmentation__reference": "synthetic"},
+        r"studies\.augmentation\.reference: the arm synthetic has real false and synthetic 0\.5;",
+    ),
+    "readers without their model": (
+        {"readers__blinded__model": "other"},
+        r"readers\.blinded\.model: 'other' is not among the models \(recommended\)",
+    ),
+    "readers without their sampler": (
+        {"readers__blinded__sampler": "other"},
+        r"readers\.blinded\.sampler: 'other' is not among the samplers \(dpm20\)",
     ),
 }
 
@@ -532,6 +577,8 @@ def test_keys_that_do_not_fit_together(rule):
         {"dataset__kind": "nih", "nih_dir": "/data", "tensors__size": 256},
         {"evaluate__lpips": ["alex"], "weights": {"alex": {"url": "https://a/b", "sha256": SHA}}},
         {"samplers__dpm20__steps": 1000},
+        {"evaluate__extractors": ["pixels", "domain"]},
+        {"evaluate__extractors": ["dinov2"], "weights": {"dinov2": {"path": "a", "sha256": SHA}}},
     ],
 )  # fmt: skip
 def test_keys_that_fit_together(changes):
@@ -541,6 +588,7 @@ def test_keys_that_fit_together(changes):
 # -- models and samplers: each refusal beside its nearest neighbour that is allowed -----------------
 
 MODEL, SAMPLER = "models__recommended", "samplers__dpm20"
+ARM = "studies__augmentation__arms__arm"
 PAIRS = {
     "epsilon with zero terminal SNR": (
         {f"{MODEL}__diffusion__prediction": "epsilon"},
@@ -615,7 +663,7 @@ PAIRS = {
         {"dataset__kind": "phantom"},
     ),
     "more steps than time steps": (
-        {f"{MODEL}__diffusion__timesteps": 50, f"{SAMPLER}__steps": 51},
+        {f"{MODEL}__diffusion__timesteps": 50, f"{SAMPLER}__steps": 51, f"{SAMPLER}__spacing": "auto"},
         r"samplers\.dpm20\.steps: 51 .* the 50 timesteps of models\.recommended",
         {f"{SAMPLER}__spacing": "karras"},
     ),
@@ -661,9 +709,85 @@ PAIRS = {
     ),
     "a study of films with further findings": (
         {f"{SAMPLER}__condition": {"findings": ["Cardiomegaly"]}, "cohort__labels": "multi",
-         "studies__augmentation__model": "recommended"},
+         "readers": {}},
         r"studies\.augmentation\.sampler: the images of dpm20 show further findings .* its class alone",
         {"studies": {}},
+    ),
+    "readers of films with further findings": (
+        {f"{SAMPLER}__condition": {"findings": ["Cardiomegaly"]}, "cohort__labels": "multi",
+         "studies": {}},
+        r"readers\.blinded\.sampler: the images of dpm20 show further findings",
+        {"readers": {}},
+    ),
+    "readers of more than is drawn": (
+        {f"{SAMPLER}__per_class": 9, "studies": {}},
+        r"readers\.blinded\.per_class: 10 synthetic .* more than the 9 that samplers\.dpm20 draws",
+        {"readers__blinded__per_class": 9},
+    ),
+    "a fold beyond the last": (
+        {"split__method": "folds", "split__folds": 3, "split__fold": 3},
+        r"split\.fold: 3 is none of the 3 folds, which count from 0; give 0 to 2",
+        {"split__fold": 2},
+    ),
+    "a fold of a split without folds": (
+        {"split__fold": 1},
+        r"split\.fold: 1 has no effect, since split\.method is stratified; set split\.method to folds",
+        {"split__method": "folds"},
+    ),
+    "cross-validation of no study": (
+        {"cross_validation": {"study": "other", "datasets": ["a", "b", "c"]}},
+        r"cross_validation\.study: 'other' is not among the studies \(augmentation\)",
+        {"cross_validation__study": "augmentation"},
+    ),
+    "cross-validation that would split a fold anew": (
+        {"cross_validation": {"study": "augmentation", "datasets": ["a", "b", "phantom"]}},
+        r"cross_validation\.datasets: phantom is .* its split\.method is stratified; give dataset\.name",
+        {"dataset__name": "other"},
+    ),
+    "an arm of nothing": (
+        {ARM: {"real": False}},
+        r"arms\.arm: real false and synthetic 0 leave nothing to train on",
+        {ARM: {"real": False, "synthetic": 0.1}},
+    ),
+    "pre-training without synthetic images": (
+        {ARM: {"order": "pretrain"}},
+        r"arms\.arm\.order: pretrain goes from synthetic images to real ones and needs both",
+        {ARM: {"order": "pretrain", "synthetic": 0.1}},
+    ),
+    "pre-training without real images": (
+        {ARM: {"order": "pretrain", "synthetic": 0.1, "real": False}},
+        r"arms\.arm\.order: pretrain .* or order to mixed",
+        {ARM: {"order": "mixed", "synthetic": 0.1, "real": False}},
+    ),
+    "pre-training on some classes": (
+        {ARM: {"order": "pretrain", "synthetic": 0.1, "classes": ["Effusion"]}},
+        r"arms\.arm\.order: pretrain .* of \[Effusion\] would show no other class .* to mixed",
+        {ARM: {"order": "mixed", "synthetic": 0.1, "classes": ["Effusion"]}},
+    ),
+    "too few resamples for Holm": (
+        {"studies__augmentation__bootstrap": 238},
+        r"augmentation\.bootstrap: 238 resamples .* no class of 6 .* give at least 239",
+        {"studies__augmentation__bootstrap": 239},
+    ),
+    "classes of no synthetic images": (
+        {ARM: {"classes": ["Effusion"]}},
+        r"arms\.arm\.classes: \[Effusion\] does not go with synthetic 0, .* or synthetic above 0",
+        {ARM: {"classes": ["Effusion"], "synthetic": 0.1}},
+    ),
+    "synthetic images of no class": (
+        {ARM: {"classes": [], "synthetic": 0.1}},
+        r"arms\.arm\.classes: \[\] does not go with synthetic 0\.1, .* classes to all",
+        {ARM: {"classes": "all", "synthetic": 0.1}},
+    ),
+    "a class that is none": (
+        {ARM: {"classes": ["Mass"], "synthetic": 0.1}},
+        r"arms\.arm\.classes: 'Mass' is not among cohort\.classes \(No Finding, ",
+        {ARM: {"classes": ["Pneumonia"], "synthetic": 0.1}},
+    ),
+    "classes that a classifier never sees": (
+        {ARM: {"classes": ["Pneumonia"], "synthetic": 0.1, "real": False}},
+        r"arms\.arm\.classes: without real images .* never see No Finding, Atelectasis, .*to all",
+        {ARM: {"classes": DEFAULT["cohort"]["classes"], "synthetic": 0.1, "real": False}},
     ),
     "a study of a model that guides": (
         {"models__small": DEFAULT["models"]["recommended"], f"{SAMPLER}__autoguidance": "small",
@@ -722,7 +846,7 @@ PAIRS = {
         {f"{SAMPLER}__autoguidance": "small"},
     ),
     "a model that guides itself": (
-        {f"{SAMPLER}__autoguidance": "recommended", "studies": {}},
+        {f"{SAMPLER}__autoguidance": "recommended", "studies": {}, "readers": {}},
         r"samplers\.dpm20\.autoguidance: recommended is the only model",
         {"models__small": DEFAULT["models"]["recommended"]},
     ),
@@ -743,17 +867,17 @@ PAIRS = {
         {f"{SAMPLER}__condition": {"sex": "F"}},
     ),
     "further findings of a single-label cohort": (
-        {f"{SAMPLER}__condition": {"findings": ["Cardiomegaly"]}, "studies": {}},
+        {f"{SAMPLER}__condition": {"findings": ["Cardiomegaly"]}, "studies": {}, "readers": {}},
         r"samplers\.dpm20\.condition\.findings: cohort\.labels is single",
         {"cohort__labels": "multi"},
     ),
     "further findings that are no class": (
-        {f"{SAMPLER}__condition": {"findings": ["Mass"]}, "cohort__labels": "multi", "studies": {}},
+        {f"{SAMPLER}__condition": {"findings": ["Mass"]}, "cohort__labels": "multi", "studies": {}, "readers": {}},
         r"samplers\.dpm20\.condition\.findings: 'Mass' is no finding of cohort\.classes .*\(Atelectasis, ",
         {f"{SAMPLER}__condition": {"findings": ["Effusion", "Atelectasis"]}},
     ),
     "no finding beside a finding": (
-        {f"{SAMPLER}__condition": {"findings": ["No Finding"]}, "cohort__labels": "multi", "studies": {}},
+        {f"{SAMPLER}__condition": {"findings": ["No Finding"]}, "cohort__labels": "multi", "studies": {}, "readers": {}},
         r"samplers\.dpm20\.condition\.findings: 'No Finding' is no finding",
         {f"{SAMPLER}__condition": {"findings": ["Effusion"]}},
     ),

@@ -1,13 +1,11 @@
 """The class asked against the class seen."""
 
 import numpy as np
-import pytest
-from scipy.stats import beta
 from sklearn.metrics import confusion_matrix
 
 from workflow_scripts.common.figures import plt, save_figure
 from workflow_scripts.common.schemas import CONFUSION
-from workflow_scripts.evaluate.confusion import as_table, counts, draw, proportion, shares
+from workflow_scripts.evaluate.confusion import as_table, counts, draw, shares
 
 
 def test_counts_agree_with_scikit_learn():
@@ -18,15 +16,6 @@ def test_counts_agree_with_scikit_learn():
 
 def test_shares_of_a_class_that_was_not_asked_are_unknown():
     np.testing.assert_array_equal(shares(np.array([[3, 1], [0, 0]])), [0.75, np.nan])
-
-
-@pytest.mark.parametrize(("right", "total"), [(0, 7), (7, 7), (84, 120)])
-def test_interval_is_clopper_and_pearsons(right, total):
-    estimate = proportion(right, total)
-    assert estimate.value == right / total
-    low = beta.ppf(0.025, right, total - right + 1) if right else 0
-    high = beta.ppf(0.975, right + 1, total - right) if right < total else 1
-    assert (estimate.low, estimate.high) == pytest.approx((low, high))
 
 
 def test_table_and_figure(tmp_path):

@@ -6,17 +6,23 @@ import torch
 import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    structural_similarity_index_measure,
+)
 from torchmetrics.functional.image.lpips import _LPIPS
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.evaluate.diversity import (
+from workflow_scripts.metrics.diversity import (
     BACKBONES,
+    SCALE_WEIGHTS,
     lpips_distances,
     lpips_network,
     mean_and_variance,
+    msssim_distances,
     random_pairs,
     ratio,
-    ssim_distances,
+    scale_weights,
 )
 
 
@@ -49,14 +55,51 @@ def test_pairs_are_all_equally_likely():
     assert np.abs(times - 600).max() < 120  # five standard deviations
 
 
-def test_ssim_distance():
+def test_msssim_distance():
     images = films(66, 0)
-    distances = ssim_distances(images, images[::-1].copy())
+    distances = msssim_distances(images, images[::-1].copy())
     assert distances.shape == (66,)
     np.testing.assert_allclose(distances, distances[::-1], atol=1e-6)
-    np.testing.assert_allclose(ssim_distances(images[:3], images[:3]), 0, atol=1e-6)
+    np.testing.assert_allclose(msssim_distances(images[:3], images[:3]), 0, atol=1e-6)
     near = (images[:3] * 0.98).astype(np.uint8)
-    assert (ssim_distances(images[:3], near) < distances[:3]).all()
+    assert (msssim_distances(images[:3], near) < distances[:3]).all()
+
+
+def test_msssim_is_torchmetrics_on_grey_levels_from_0_to_255():
+    first, second = (films(3, seed).repeat(3, axis=1).repeat(3, axis=2) for seed in (0, 1))
+    assert first.shape[1:] == (192, 192)  # room for all five scales
+    expected = multiscale_structural_similarity_index_measure(
+        *(torch.from_numpy(side)[:, None].double() for side in (first, second)),
+        data_range=255.0,
+        reduction="none",
+    )
+    np.testing.assert_allclose(msssim_distances(first, second), 1 - expected.numpy(), atol=1e-5)
+
+
+def test_msssim_at_one_scale_is_ssim_and_brightness_counts_from_black():
+    first, second = (films(3, seed)[:, :16, :16] for seed in (0, 1))
+    expected = structural_similarity_index_measure(
+        *(torch.from_numpy(side.copy())[:, None].double() for side in (first, second)),
+        data_range=255.0,
+        reduction="none",
+    )
+    expected = expected.clamp(min=0).numpy()
+    np.testing.assert_allclose(msssim_distances(first, second), 1 - expected, atol=1e-4)
+    # Flat images have brightness alone: 2 μν / (μ² + ν²).
+    flat = [np.full((1, 16, 16), grey, np.uint8) for grey in (50, 100)]
+    assert msssim_distances(*flat)[0] == pytest.approx(1 - 0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "scales"), [(16, 1), (32, 2), (64, 3), (96, 3), (128, 4), (176, 5), (256, 5)]
+)
+def test_as_many_scales_as_fit(size, scales):
+    weights = scale_weights(size)
+    assert len(weights) == scales
+    assert sum(weights) == pytest.approx(1)
+    assert weights[0] / weights[-1] == pytest.approx(SCALE_WEIGHTS[0] / SCALE_WEIGHTS[scales - 1])
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size), dtype=np.uint8)
+    assert np.isfinite(msssim_distances(images, images[::-1].copy())).all()
 
 
 @pytest.mark.parametrize("net", BACKBONES)
@@ -108,7 +151,7 @@ def test_ratio_tells_a_collapsed_set():
 
     def spread(images):
         pairs = random_pairs(np.arange(40), 60, np.random.default_rng(0))
-        return mean_and_variance(ssim_distances(*(images[side] for side in pairs.T)), pairs)
+        return mean_and_variance(msssim_distances(*(images[side] for side in pairs.T)), pairs)
 
     alike = ratio(spread(same), spread(real))
     assert alike.low < 1 < alike.high
@@ -116,3 +159,11 @@ def test_ratio_tells_a_collapsed_set():
     assert fewer.high < 1
     none = ratio((0.0, 0.0), spread(real))
     assert (none.value, none.low, none.high) == (0, 0, 0)
+
+
+def test_there_is_no_ratio_to_images_that_are_all_alike():
+    constant = np.arange(256, dtype=np.uint8)[:, None, None].repeat(64, axis=1).repeat(64, axis=2)
+    rounding = msssim_distances(constant, constant).max()
+    assert rounding > 0
+    for other in (rounding, 0.0, np.nan):
+        assert np.isnan(ratio((0.3, 0.01), (other, 0.0)).value)

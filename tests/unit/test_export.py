@@ -162,13 +162,20 @@ def metric_table(copied: bool = False) -> pd.DataFrame:
     """METRICS of one sampler."""
     rows = []
     chance = {"memorised_fraction": (0.0083, 0.0194), "closer_to_train": (0.5, np.nan)}
-    for metric, extractor, name, value, floor in (
-        ("frechet_distance", "domain", "Fréchet distance", 12.3, 4.5),
-        ("kernel_distance", "domain", "Kernel distance (MMD²)", 0.034, 0.002),
-        ("ssim_diversity", "pixels", "SSIM diversity", 0.93, 1.01),
-        ("class_accuracy", "domain", "Seen as the class asked for", 0.81, 0.93),
-        ("memorised_fraction", "domain", "Nearer …", 0.2 if copied else 0.012, 0.01),
-        ("closer_to_train", "domain", "Nearer to …", 0.9 if copied else 0.51, 0.5),
+    for metric, extractor, name, value, floor, ceiling in (
+        ("frechet_distance", "domain", "Fréchet distance", 12.3, 4.5, (987.6, "noise")),
+        ("kernel_distance", "domain", "Kernel distance", 0.034, 0.002, (5.6, "noise")),
+        ("coverage", "domain", "Coverage", 0.72, 0.97, (0, "noise")),
+        ("msssim_diversity", "pixels", "Diversity", 0.93, 1.01, (0, "equal images")),
+        ("class_accuracy", "domain", "Seen as the class", 0.81, 0.93, (1 / 3, "chance")),
+        *(
+            (metric, space, name, found if copied else value, floor, (planted, "planted copies"))
+            for metric, name, value, found, floor, planted in (
+                ("memorised_fraction", "Nearer …", 0.012, 0.2, 0.01, 1.0),
+                ("closer_to_train", "Nearer to …", 0.51, 0.9, 0.5, 0.7),
+            )
+            for space in ("pixels", "domain")
+        ),
     ):
         for label in ["pooled", *(CLASSES if metric != "frechet_distance" else [])]:
             known = metric != "frechet_distance"
@@ -187,6 +194,8 @@ def metric_table(copied: bool = False) -> pd.DataFrame:
                     "interval": "95 %" if known else "none",
                     "floor": floor,
                     "train": floor,
+                    "ceiling": float(ceiling[0]),
+                    "ceiling_of": ceiling[1],
                     "expected": chance.get(metric, (np.nan, np.nan))[0],
                     "expected_high": chance.get(metric, (np.nan, np.nan))[1],
                     "seed": 4,
@@ -532,13 +541,14 @@ def test_the_card_is_valid_for_a_hub_and_tidy(exported):
             assert len({line.count("|") for line in table.splitlines()}) == 1, table
 
 
-def test_the_card_shows_every_number_beside_its_interval_and_floor(exported):
+def test_the_card_shows_every_number_beside_its_interval_floor_and_ceiling(exported):
     text = (exported["recommended"] / "README.md").read_text()
-    assert (
-        "| Kernel distance (MMD²) | our own classifier | **0.0340** | 0.0272 to 0.0408 | 0.00200 | 336 |"
-        in text
-    )
-    assert "| Effusion | **81 %** | 65 % to 97 % | 93 % | 336 |" in text
+    for row in (
+        "| Kernel distance | our own classifier | 0.0340 | 0.0272 to 0.0408 | 0.00200 | 5.60 (noise) | 336 |",
+        "| Coverage | our own classifier | 72 % | 58 % to 86 % | 97 % | 0 % (noise) | 336 |",
+        "| Effusion | 81 % | 65 % to 97 % | 93 % | 33 % (chance) | 336 |",
+    ):
+        assert text.count(row) == len(SAMPLERS)
     assert "FID or KID" in text.split("Not measured")[1], "no published extractor was used"
     images = image_table(np.random.default_rng(0))
     counts = [(images["split"] == name).sum() for name in SPLITS]
@@ -550,10 +560,11 @@ def test_the_card_shows_every_number_beside_its_interval_and_floor(exported):
         "view AP."
     )
     assert narrow in " ".join(text.split())
-    share = "| **1.2 %** | 1.0 % to 1.4 % | 0.8 %, up to 1.9 % | 1.0 % | 336 |"
-    closer = "| **51.0 %** | 40.8 % to 61.2 % | 50.0 % | 50.0 % | 336 |"
+    share = "| 1.2 % | 1.0 % to 1.4 % | 0.8 %, up to 1.9 % | 1.0 % | 100.0 % | 336 |"
+    closer = "| 51.0 % | 40.8 % to 61.2 % | 50.0 % | 50.0 % | 70.0 % | 336 |"
     for row in (share, closer):
-        assert text.count(row) == len(SAMPLERS)
+        for space in ("pixels", "our own classifier"):
+            assert text.count(f"| {space} {row}") == len(SAMPLERS)
     assert "99 %" not in text
     assert "Neither is clearly above what chance" in text
 

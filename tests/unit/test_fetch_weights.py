@@ -4,11 +4,16 @@ import hashlib
 import http.server
 import threading
 
+import numpy as np
 import pytest
+import torch
+from shaped_weights import NAMED, WIDTH, write
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.evaluate.fetch_weights import fetch_weights
-from workflow_scripts.evaluate.published import PUBLISHED, name_of
+from workflow_scripts.common.files import sha256_of
+from workflow_scripts.common.published import FORMULAS, PUBLISHED, name_of
+from workflow_scripts.features.extractors import EXTRACTORS
+from workflow_scripts.features.fetch_weights import fetch_weights
 
 CONTENT = b"weights of a network" * 500
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -50,6 +55,19 @@ def test_an_address_is_fetched(address, tmp_path):
     source = {"url": f"{address}/inception.pt", "sha256": SHA256}
     fetch_weights("inception", source, tmp_path / "out.pt")
     assert (tmp_path / "out.pt").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("name", sorted(set(EXTRACTORS) & set(PUBLISHED)))
+def test_what_was_fetched_is_what_an_extractor_loads(name, local, address, tmp_path, caplog):
+    sha256 = sha256_of(write(name, local.parent))
+    fetch_weights(name, {"url": f"{address}/{name}.pt", "sha256": sha256}, tmp_path / "out.pt")
+    assert "will not carry a published name" in caplog.text
+    films = np.random.default_rng(0).integers(0, 256, (2, 32, 32), dtype=np.uint8)
+    features, classes = EXTRACTORS[name](tmp_path / "out.pt", torch.device("cpu"))(films)
+    assert features.shape == (2, WIDTH[name])
+    assert classes.shape == (2, NAMED[name])
+    for metric, formula in FORMULAS.items():
+        assert name_of(metric, name, sha256_of(tmp_path / "out.pt")) == formula
 
 
 @pytest.mark.parametrize("kind", ["path", "url"])

@@ -4,10 +4,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    roc_auc_score,
+)
 
 from workflow_scripts.common.schemas import MACRO
-from workflow_scripts.study.measures import balanced_accuracy, measure, names, ranking
+from workflow_scripts.study.measures import Measures, Ranking, names
+
+
+def ranking(scores, positive, weights):
+    return Ranking(scores, positive)(weights)
+
+
+def measured(probabilities, class_ids, weights):
+    """Every measure of three classes, by metric and class."""
+    values = Measures(probabilities, class_ids)(np.asarray(weights, dtype=np.float32))
+    return dict(zip(names(["a", "b", "c"]), values, strict=True))
 
 
 @st.composite
@@ -72,30 +87,58 @@ def test_ranking_does_not_touch_its_arguments():
     assert (weights == kept[1]).all()
 
 
-def test_balanced_accuracy_agrees_with_scikit_learn():
+@given(cases())
+def test_images_that_do_not_count_might_as_well_not_be_there(case):
+    scores, positive, weights = case
+    within = np.r_[True, True, np.arange(len(scores) - 2) % 3 > 0]
+    found = Ranking(scores, positive, within)
+    expected = Ranking(scores[within], positive[within])
+    np.testing.assert_allclose(found(weights), expected(weights[within]), atol=1e-12)
+    np.testing.assert_array_equal(found.auroc(weights), found(weights)[0])
+
+
+def test_measures_agree_with_scikit_learn_under_weights():
     rng = np.random.default_rng(0)
-    class_ids, probabilities = rng.integers(0, 4, 200), rng.random((200, 4))
+    class_ids, probabilities = rng.integers(0, 3, 200), rng.dirichlet(np.ones(3), 200)
     weights = rng.poisson(1, (200, 5))
-    found = balanced_accuracy(probabilities, class_ids, weights)
+    found = measured(probabilities, class_ids, weights)
+    assert list(found) == names(["a", "b", "c"])
     for number, column in enumerate(weights.T):
-        expected = balanced_accuracy_score(
-            class_ids, probabilities.argmax(axis=1), sample_weight=column
+        given_to = probabilities.argmax(axis=1)
+        assert found["balanced_accuracy", MACRO][number] == pytest.approx(
+            balanced_accuracy_score(class_ids, given_to, sample_weight=column)
         )
-        assert found[number] == pytest.approx(expected, abs=1e-6)
+        for metric, score in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
+            each = [
+                score(class_ids == k, probabilities[:, k], sample_weight=column) for k in range(3)
+            ]
+            assert [found[metric, name][number] for name in "abc"] == pytest.approx(each)
+            assert found[metric, MACRO][number] == pytest.approx(np.mean(each))
+        squares = [
+            brier_score_loss(class_ids == k, probabilities[:, k], sample_weight=column)
+            for k in range(3)
+        ]
+        assert found["brier", MACRO][number] == pytest.approx(np.sum(squares))
 
 
-def test_measures_stand_in_the_order_of_their_names_and_macro_is_the_mean():
-    classes = ["a", "b", "c"]
-    rng = np.random.default_rng(1)
-    class_ids, probabilities = rng.integers(0, 3, 90), rng.dirichlet(np.ones(3), 90)
-    values = dict(
-        zip(names(classes), measure(probabilities, class_ids, np.ones((90, 1)))[:, 0], strict=True)
+def test_brier_score_and_calibration_error_by_hand():
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.61, 0.29], [0.3, 0.05, 0.65]])
+    weights = np.array([[1, 0], [1, 1], [0, 1]])
+    found = measured(probabilities, np.array([0, 2, 2]), weights)
+    # Squared errors: 0.09 + 0.04 + 0.01; 0.01 + 0.3721 + 0.5041; 0.09 + 0.0025 + 0.1225.
+    np.testing.assert_allclose(
+        found["brier", MACRO], [(0.14 + 0.8862) / 2, (0.8862 + 0.215) / 2], atol=1e-9
     )
-    assert len(values) == 2 * len(classes) + 3
-    for metric, score in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
-        each = [score(class_ids == number, probabilities[:, number]) for number in range(3)]
-        assert [values[metric, name] for name in classes] == pytest.approx(each)
-        assert values[metric, MACRO] == pytest.approx(np.mean(each))
-    assert values["balanced_accuracy", MACRO] == pytest.approx(
-        balanced_accuracy_score(class_ids, probabilities.argmax(axis=1))
+    # 0.7 (right) and 0.61 (wrong) in two bins; 0.61 and 0.65 (right) in one.
+    np.testing.assert_allclose(
+        found["calibration_error", MACRO], [(0.3 + 0.61) / 2, (1.26 - 1) / 2], atol=1e-9
     )
+
+
+def test_a_class_without_images_leaves_what_is_taken_over_classes_undefined():
+    probabilities, class_ids = np.eye(3) * 0.4 + 0.2, np.arange(3)
+    found = measured(probabilities, class_ids, [[1, 1], [1, 1], [1, 0]])
+    for key in (("auroc", "c"), ("auroc", MACRO), ("auprc", MACRO), ("balanced_accuracy", MACRO)):
+        assert found[key][0] == 1
+        assert np.isnan(found[key][1])
+    assert not np.isnan(found["brier", MACRO]).any()

@@ -136,6 +136,66 @@ def test_shares_already_dealt_with_a_rarer_class_are_counted():
     assert common["test"] == pytest.approx(0.1, abs=0.01)
 
 
+# -- folds -----------------------------------------------------------------------------------------
+
+
+@QUICK
+@given(images=COHORTS, folds=st.integers(3, 7), seed=st.integers(0, 5))
+def test_over_the_folds_every_patient_is_test_once_and_validation_once(images, folds, seed):
+    splits = [splitting.one_fold(images, folds, fold, seed) for fold in range(folds)]
+    for split in splits:
+        assert set(split) <= set(SPLITS)
+        assert (split.groupby(images["patient_id"]).nunique() == 1).all()
+    table = pd.DataFrame(dict(enumerate(splits)))
+    for name, times in (("test", 1), ("val", 1), ("train", folds - 2)):
+        assert ((table == name).sum(axis=1) == times).all(), name
+    for fold, split in enumerate(splits):  # the same parts, whichever is the test
+        assert ((split == "val") == (splits[(fold + 1) % folds] == "test")).all()
+
+
+@QUICK
+@given(images=COHORTS, order=st.randoms(use_true_random=False))
+def test_folds_do_not_depend_on_the_order_of_rows(images, order):
+    shuffled = images.sample(frac=1, random_state=order.randrange(2**31))
+    one, other = (splitting.one_fold(part, 5, 2, 1) for part in (images, shuffled))
+    assert (one == other.reindex(one.index)).all()
+
+
+@QUICK
+@given(
+    patients=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 2)), min_size=1, max_size=60),
+    folds=st.integers(3, 6),
+)
+def test_a_fold_misses_its_share_of_a_class_by_a_few_patients_at_most(patients, folds):
+    rows = [(who, label) for who, (count, label) in enumerate(patients) for _ in range(count)]
+    images = cohort(rows)
+    splits = [splitting.one_fold(images, folds, fold, 1) for fold in range(folds)]
+    for label, part in images.groupby("class_id"):
+        most = part.groupby("patient_id").size().max()
+        for split in splits:
+            tested = (split[part.index] == "test").sum()
+            # Half a patient at each of two cuts, and up to one per fold moved so that each has one.
+            assert abs(tested - len(part) / folds) <= (1 + folds) * most, label
+            assert tested or part["patient_id"].nunique() < folds
+
+
+@pytest.mark.parametrize("folds", [3, 5, 10])
+def test_folds_of_many_patients_are_equal_in_every_class(folds):
+    images = drawn(3000)
+    for fold in range(folds):
+        split = splitting.one_fold(images, folds, fold, 1)
+        shares = pd.crosstab(images["class_id"], split, normalize="index")
+        assert (abs(shares[["val", "test"]] - 1 / folds) < 0.006).all(axis=None)
+
+
+def test_another_seed_is_a_repeat():
+    images = drawn(200)
+    first, again, repeat = (splitting.one_fold(images, 5, 0, seed) for seed in (1, 1, 2))
+    assert (first == again).all()
+    both = ((first == "test") & (repeat == "test")).sum() / (first == "test").sum()
+    assert both < 0.5
+
+
 # -- official lists --------------------------------------------------------------------------------
 
 
@@ -184,7 +244,7 @@ def split_on_disk(tmp_path):
     write_table(people.assign(**findings), tmp_path / "labels.parquet", LABELS)
     write_table(images, tmp_path / "cohort.parquet", COHORT)
     splits = {name: tmp_path / "splits" / f"{name}.csv" for name in SPLITS}
-    split_patients(tmp_path / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
+    split_patients(tmp_path / "cohort.parquet", splits, "stratified", 1, FRACTIONS)
     return tmp_path, splits
 
 
@@ -233,7 +293,7 @@ def test_a_cohort_whose_classes_are_not_those_of_the_labels_is_refused(split_on_
     others = images[column].drop_duplicates().tolist()
     images.loc[0, column] = next(value for value in others if value != images.loc[0, column])
     write_table(images, folder / "cohort.parquet", COHORT)
-    split_patients(folder / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
+    split_patients(folder / "cohort.parquet", splits, "stratified", 1, FRACTIONS)
     message = check(folder, splits)
     expected = {"class_id": "more than one class_name", "class_name": "another class or other find"}
     assert expected[column] in message
@@ -345,27 +405,43 @@ def test_a_class_missing_in_a_split_is_refused(tmp_path):
     write_table(cohort(rows), tmp_path / "cohort.parquet", COHORT)
     splits = {name: tmp_path / f"{name}.csv" for name in SPLITS}
     with pytest.raises(InputError) as error:
-        split_patients(tmp_path / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
+        split_patients(tmp_path / "cohort.parquet", splits, "stratified", 1, FRACTIONS)
     assert "Effusion has no image in" in str(error.value)
     assert "it has 3 images of 2 patients" in str(error.value)
     assert "cohort.classes" in str(error.value)
     assert not any(path.exists() for path in splits.values())
 
 
+def test_folds_are_written_and_a_class_of_too_few_patients_is_told_how_many(tmp_path):
+    rows = [(who, 0) for who in range(20)] + [(50 + who, 1) for who in range(4)]
+    splits = {name: tmp_path / f"{name}.csv" for name in SPLITS}
+    write_table(cohort(rows), tmp_path / "cohort.parquet", COHORT)
+    with pytest.raises(InputError) as error:
+        split_patients(tmp_path / "cohort.parquet", splits, "folds", 1, folds=9, fold=0)
+    assert "it has 4 images of 4 patients\nA class needs 9 patients at least." in str(error.value)
+    assert "use fewer split.folds or another split.seed." in str(error.value)
+    assert not any(path.exists() for path in splits.values())
+    tested = []
+    for fold in range(4):
+        split_patients(tmp_path / "cohort.parquet", splits, "folds", 1, folds=4, fold=fold)
+        tested += list(pd.read_csv(splits["test"])["image_id"])
+    assert sorted(tested) == sorted(cohort(rows)["image_id"])
+
+
 def test_an_image_of_several_findings_fills_no_gap(tmp_path):
     images = cohort([(who, label) for who in range(60) for label in range(2)])
     write_table(images, tmp_path / "cohort.parquet", COHORT)
     splits = {name: tmp_path / f"{name}.csv" for name in SPLITS}
-    split_patients(tmp_path / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
+    split_patients(tmp_path / "cohort.parquet", splits, "stratified", 1, FRACTIONS)
     tested = images["image_id"].isin(pd.read_csv(splits["test"])["image_id"])
     images.loc[tested & (images["class_name"] == "Effusion"), "findings"] = "Effusion|Pneumonia"
     write_table(images, tmp_path / "cohort.parquet", COHORT)
     with pytest.raises(InputError, match=r"Effusion has no image in test; it has 54 images of 54"):
-        split_patients(tmp_path / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
+        split_patients(tmp_path / "cohort.parquet", splits, "stratified", 1, FRACTIONS)
     images.loc[images["class_name"] == "Effusion", "findings"] = "Effusion|Pneumonia"
     write_table(images, tmp_path / "cohort.parquet", COHORT)
     with pytest.raises(InputError) as error:
-        split_patients(tmp_path / "cohort.parquet", splits, "stratified", FRACTIONS, 1)
+        split_patients(tmp_path / "cohort.parquet", splits, "stratified", 1, FRACTIONS)
     assert "no image in train and val and test; it has 0 images of 0 patients" in str(error.value)
     assert "and no other finding; those alone count" in str(error.value)
 
@@ -378,7 +454,7 @@ def test_official_lists_are_read_from_files(tmp_path):
         (tmp_path / f"{name}.txt").write_text("\r\n".join([*ids, ""]))
     splits = {name: tmp_path / f"{name}.csv" for name in SPLITS}
     lists = tmp_path / "train.txt", tmp_path / "test.txt"
-    split_patients(tmp_path / "cohort.parquet", splits, "official", FRACTIONS, 1, *lists)
+    split_patients(tmp_path / "cohort.parquet", splits, "official", 1, FRACTIONS, *lists)
     assert set(pd.read_csv(splits["test"])["image_id"]) == set(images["image_id"][listed])
 
 
@@ -387,7 +463,7 @@ def test_same_cohort_same_bytes(tmp_path):
     for name, table in (("a", images), ("b", images.sample(frac=1, random_state=1))):
         write_table(table, tmp_path / f"{name}.parquet", COHORT)
         splits = {split: tmp_path / name / f"{split}.csv" for split in SPLITS}
-        split_patients(tmp_path / f"{name}.parquet", splits, "stratified", FRACTIONS, 1)
+        split_patients(tmp_path / f"{name}.parquet", splits, "stratified", 1, FRACTIONS)
     for split in SPLITS:
         one, other = (tmp_path / name / f"{split}.csv" for name in "ab")
         assert one.read_bytes() == other.read_bytes()
@@ -401,7 +477,7 @@ def test_the_whole_table_in_seconds(shared, tmp_path):
     start = time.process_time()  # of the processor: other work on the machine does not count
     parse_labels(shared / "nih-labels" / "Data_Entry_2017_v2020.csv.gz", labels, issues)
     filter_cohort(labels, kept, dropped, classes)
-    split_patients(kept, splits, "stratified", FRACTIONS, 2017)
+    split_patients(kept, splits, "stratified", 2017, FRACTIONS)
     assert time.process_time() - start < 10
     check_leaks(labels, kept, splits, tmp_path / "report.json", {})
     report = json.loads((tmp_path / "report.json").read_text())

@@ -43,8 +43,15 @@ def test_every_artefact_of_the_map_is_there(phantom_run):
         "models/small/ema/early.safetensors",
         "models/small/training_log.parquet", "models/small/loss_curve.png",
         "models/small/forward_strip.png", "samples/small/dpm4/samples.parquet",
-        "samples/small/dpm4/denoising_strip.png", "evaluate/small/dpm4/metrics.parquet",
-        "study/augmentation/summary.parquet", "study/augmentation/forest.png",
+        "samples/small/dpm4/denoising_strip.png", "models/small/seen.parquet",
+        "classifier/16/domain_seen.parquet", "features/16/domain/real.npy",
+        "features/16/domain/real.classes.npy", "features/16/controls/planted.parquet",
+        "evaluate/small/dpm4/metrics.parquet", "evaluate/small/dpm4/copies.parquet",
+        "evaluate/small/dpm4/closest.png", "evaluate/small/dpm4/physics.png",
+        "study/augmentation/summary.parquet", "study/augmentation/subgroups.parquet",
+        "study/augmentation/forest.png", "study/augmentation/ratios.png",
+        "study/augmentation/calibration.png", "study/augmentation/separation/real.json",
+        "readers/blinded/reader_study.html", "readers/blinded/key.parquet",
         "evaluate/comparison.parquet", "evaluate/comparison.png",
         "export/small/README.md", "export/small/model_index.json", "export/small/pipeline.py",
         "export/small/unet/diffusion_pytorch_model.safetensors",
@@ -103,13 +110,15 @@ def test_each_target_plans_only_its_stages(snakemake, phantom_config, tmp_path):
     assert "resize_archive" in plan("tensors")
     assert "train_diffusion" not in plan("tensors")
     assert "draw_samples" not in plan("train")
-    assert "measure_samples" not in plan("samples")
+    assert "collect_metrics" not in plan("samples")
     assert "train_arm" not in plan("evaluate")
     assert "train_arm" in plan("study")
     assert "render_report" in plan("report")
     assert "compare_models" in plan("comparison")
     assert "train_arm" not in plan("comparison")
     assert "export_model" in plan("export")
+    assert plan("readers") >= {"draw_samples", "make_reader_study"}
+    assert "train_arm" not in plan("readers")
 
 
 CHANGES = {
@@ -121,11 +130,18 @@ CHANGES = {
     "sampler steps": ("samplers", {"dpm4": {"steps": 5}}),
     "images per class": ("samplers", {"dpm4": {"per_class": 14}}),
     "bootstrap": ("studies", {"augmentation": {"bootstrap": 300}}),
+    "neighbours": ("evaluate", {"neighbours": 4}),
+    "pairs": ("evaluate", {"pairs": 10}),
+    "another arm": ("studies", {"augmentation": {"arms": {"noise": {"synthetic": 0.1}}}}),
 }
-SAMPLED = {
-    "draw_samples", "collect_samples", "plot_denoising", "measure_samples", "train_arm",
-    "summarise_study", "plot_study", "render_report",
+MEASURES = {
+    "measure_distribution", "measure_diversity", "measure_condition", "measure_physics",
+    "audit_copies", "collect_metrics",
 }  # fmt: skip
+SAMPLED = {
+    "draw_samples", "collect_samples", "plot_denoising", "extract_features", "train_arm",
+    "summarise_study", "plot_study", "render_report",
+} | MEASURES  # fmt: skip
 
 
 def test_a_changed_key_reruns_what_depends_on_it(snakemake, phantom_run, phantom_config, tmp_path):
@@ -150,6 +166,20 @@ def test_a_changed_key_reruns_what_depends_on_it(snakemake, phantom_run, phantom
     assert "plot_denoising" not in plan("images per class")
     assert "train_arm" not in plan("bootstrap")
     assert "summarise_study" in plan("bootstrap")
+    # Another measure takes no feature again, nor any measure of another family.
+    assert plan("neighbours") & MEASURES == {"measure_distribution", "collect_metrics"}
+    assert plan("pairs") & MEASURES == {"measure_diversity", "collect_metrics"}
+    assert "extract_features" not in plan("neighbours") | plan("pairs")
+
+
+def test_another_arm_trains_no_other(snakemake, phantom_run, phantom_config):
+    section, value = CHANGES["another arm"]
+    done = snakemake(
+        phantom_run, "-n", "--configfile", phantom_config,
+        "--config", f"{section}={json.dumps(value)}",
+    )  # fmt: skip
+    planned = re.findall(r"^    output: (\S*predictions/\S+)", done.stdout + done.stderr, re.M)
+    assert {Path(name).name for name in planned} == {"noise_seed0.parquet", "noise_seed1.parquet"}
 
 
 def test_a_comment_reruns_nothing_and_a_changed_line_what_can_reach_it(
@@ -188,7 +218,15 @@ def test_snakemakes_own_report_builds(snakemake, phantom_run, phantom_config, tm
     page = tmp_path / "report.html"
     snakemake(phantom_run, "--configfile", phantom_config, "--report", page)
     text = page.read_text()
-    for figure in ("loss_curve", "forward_strip", "denoising_strip", "grid", "confusion", "forest"):
+    for figure in (
+        "loss_curve",
+        "forward_strip",
+        "denoising_strip",
+        "grid",
+        "confusion",
+        "physics",
+        "forest",
+    ):
         assert f"{figure}.png" in text
     assert "index.html" in text
 

@@ -16,7 +16,7 @@ import yaml
 )
 def test_without_a_sampler(snakemake, phantom_config, tmp_path, target, message):
     config = yaml.safe_load(phantom_config.read_text())
-    del config["samplers"], config["studies"]
+    del config["samplers"], config["studies"], config["readers"]
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     done = snakemake(tmp_path, target, "-n", "--configfile", path, check=False)

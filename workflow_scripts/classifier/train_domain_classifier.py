@@ -14,7 +14,7 @@ from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import REMAKE
 from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.runtime import log, step
-from workflow_scripts.common.schemas import CLASSIFIER_LOG, IMAGES
+from workflow_scripts.common.schemas import CLASSIFIER_LOG, IMAGES, SEEN
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table, write_table
 
@@ -27,9 +27,11 @@ def train_domain_classifier(
     device: str,
     weights: Path,
     training_log: Path,
+    seen_path: Path,
 ) -> None:
     """Train on the images of the split `train` that show one finding alone, and on no other.
 
+    Which those were is written to `seen_path` (SEEN), from which others prove what they need.
     The weights' metadata records how many images of how many patients those were, and a SHA-256
     of their ids.
     """
@@ -63,6 +65,7 @@ def train_domain_classifier(
         "image_ids_sha256": hashlib.sha256("\n".join(seen["image_id"]).encode()).hexdigest(),
     }
     write_table(pd.DataFrame(history), training_log, CLASSIFIER_LOG)
+    write_table(seen[["image_id", "patient_id"]], seen_path, SEEN)
     save(model, weights, described)
 
 
@@ -76,4 +79,5 @@ if __name__ == "__main__":
             device=config["device"],
             weights=Path(snakemake.output.weights),
             training_log=Path(snakemake.output.log),
+            seen_path=Path(snakemake.output.seen),
         )

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from workflow_scripts.classifier.network import Classifier, build
 from workflow_scripts.common.pixels import to_input
+from workflow_scripts.common.precision import use_tf32
 from workflow_scripts.common.runtime import progress
 from workflow_scripts.common.seeds import generator, seed_for
 from workflow_scripts.common.store import ImageStore
@@ -26,11 +27,14 @@ def train(
     device: torch.device,
     positions: np.ndarray | None = None,
     history: list[dict] | None = None,
+    *,
+    first: np.ndarray | None = None,
+    augmented: bool = True,
+    sampling: str = "balanced",
 ) -> Classifier:
     """Train a classifier for a fixed number of steps and return it in evaluation mode.
 
-    AdamW under a one-cycle learning rate (Smith & Topin 2018); every class is seen equally often;
-    bf16 on a GPU that has it.
+    AdamW under a one-cycle learning rate (Smith & Topin 2018); bf16 on a GPU that has it.
 
     Parameters
     ----------
@@ -42,6 +46,10 @@ def train(
     device : where to train
     positions : the images to train on; None: all. May repeat an image.
     history : a list that gets one entry per step: step, loss, learning_rate
+    first : the images of the first half of the steps, those at `positions` being left to the
+        second: pre-training, then fine-tuning, under one learning rate. None: `positions` all along
+    augmented : whether to vary the images (see `augment`)
+    sampling : `balanced` shows every class equally often, `natural` every image
     """
     positions = np.arange(len(store)) if positions is None else np.asarray(positions)
     steps, batch_size = settings["steps"], settings["batch_size"]
@@ -49,7 +57,14 @@ def train(
         torch.manual_seed(seed_for(seed, "initial weights"))
         model = build(settings["backbone"], classes)
     model = model.to(device, memory_format=torch.channels_last).train()
-    order = balanced_order(labels[positions], steps * batch_size, generator(seed, "order"))
+    half = steps // 2
+    phases = [(positions, steps)]
+    if first is not None:
+        phases = [(np.asarray(first), half), (positions, steps - half)]
+    rng = generator(seed, "order")
+    order = np.concatenate(
+        [phase[ORDERS[sampling](labels[phase], own * batch_size, rng)] for phase, own in phases]
+    )
     optimiser = torch.optim.AdamW(
         model.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"]
     )
@@ -58,9 +73,10 @@ def train(
     )
     bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
     for step in progress(range(steps), "training the classifier", unit="step"):
-        batch = positions[order[step * batch_size : (step + 1) * batch_size]]
+        batch = order[step * batch_size : (step + 1) * batch_size]
         images = to_input(store.gather(batch), device)
-        images = augment(images, generator(seed, "augment", step))
+        if augmented:
+            images = augment(images, generator(seed, "augment", step))
         target = torch.from_numpy(labels[batch]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = model(images.contiguous(memory_format=torch.channels_last))
@@ -85,8 +101,9 @@ def predict(
 ) -> np.ndarray:
     """Return the probability of every class for the images at `positions` (None: all).
 
-    float32 (n, K); rows sum to 1.
+    float32 (n, K); rows sum to 1. Computed in float32 on a GPU too, not in TF32.
     """
+    use_tf32(False)
     positions = np.arange(len(store)) if positions is None else np.asarray(positions)
     model = model.to(device).eval()
     chunks = [
@@ -113,6 +130,15 @@ def balanced_order(labels: np.ndarray, length: int, rng: np.random.Generator) ->
         passes = np.tile(members, (-(-len(places) // len(members)), 1))
         order[places] = rng.permuted(passes, axis=1).ravel()[: len(places)]
     return order
+
+
+def natural_order(labels: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Return indices into `labels`, int64 (length,): every image once, in random order, and again."""
+    passes = np.tile(np.arange(len(labels)), (-(-length // len(labels)), 1))
+    return rng.permuted(passes, axis=1).ravel()[:length]
+
+
+ORDERS = {"balanced": balanced_order, "natural": natural_order}
 
 
 def augment(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

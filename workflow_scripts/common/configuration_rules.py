@@ -89,6 +89,16 @@ def split_rules(config: dict, sound: Sound) -> Iterator[str]:
         for name in ("train_val_list", "test_list"):
             if split[name] is None:
                 yield f"split.{name}: missing; method official takes the image ids from it"
+    if split["method"] != "folds" and split["fold"]:
+        yield (
+            f"split.fold: {split['fold']} has no effect, since split.method is {split['method']}; "
+            "set split.method to folds, or remove fold"
+        )
+    elif split["fold"] >= split["folds"]:
+        yield (
+            f"split.fold: {split['fold']} is none of the {split['folds']} folds, which count from "
+            f"0; give 0 to {split['folds'] - 1}, or more split.folds"
+        )
 
 
 def model_rules(config: dict, sound: Sound) -> Iterator[str]:
@@ -327,7 +337,8 @@ def weights_rules(config: dict, sound: Sound) -> Iterator[str]:
             yield f"weights.{name}: missing; give a url or a path beside the sha256"
     if not sound("evaluate"):
         return
-    needed = [name for name in config["evaluate"]["extractors"] if name != "domain"]
+    own = ("pixels", "domain")  # without weights, and with weights that are trained here
+    needed = [name for name in config["evaluate"]["extractors"] if name not in own]
     for key, names in (("extractors", needed), ("lpips", config["evaluate"]["lpips"])):
         for name in names:
             if name not in mapping(config["weights"]):
@@ -340,41 +351,137 @@ def weights_rules(config: dict, sound: Sound) -> Iterator[str]:
 def study_rules(config: dict, sound: Sound) -> Iterator[str]:
     """A study must name images that are drawn and labelled truly, and compare with real ones."""
     for _, where, study in entries(config, sound, "studies"):
-        for key in ("model", "sampler"):
-            known = list(mapping(config[f"{key}s"]))
-            if study[key] not in known:
-                listed = ", ".join(map(str, known)) or "none"
-                yield f"{where}.{key}: {shown(study[key])} is not among the {key}s ({listed})"
-        samplers = {name: sampler for name, _, sampler in entries(config, sound, "samplers")}
-        sampler = samplers.get(study["sampler"])
-        if sampler is not None and "findings" in sampler["condition"]:
-            yield (
-                f"{where}.sampler: the images of {study['sampler']} show further findings "
-                "(condition.findings), and a study labels each with its class alone; name a sampler "
-                "without them"
-            )
-        if sampler is not None and sampler["autoguidance"] == study["model"]:
-            yield (
-                f"{where}.model: {study['model']} is the guide of the sampler {study['sampler']}, "
-                "which is applied to the other models alone; name another model or sampler"
-            )
+        yield from source_problems(config, sound, where, study)
+        for name, arm in study["arms"].items():
+            yield from arm_problems(config, sound, f"{where}.arms.{name}", arm)
         arm = study["arms"].get(study["reference"])
         if arm is None:
             yield (
                 f"{where}.reference: {shown(study['reference'])} is not among the arms "
                 f"({', '.join(study['arms'])})"
             )
-        elif arm["synthetic"] != 0:
+        elif arm["synthetic"] or not arm["real"]:
             yield (
-                f"{where}.reference: the arm {study['reference']} has synthetic "
-                f"{arm['synthetic']:g}; the arm that others are compared with must have 0"
+                f"{where}.reference: the arm {study['reference']} has real {shown(arm['real'])} and "
+                f"synthetic {arm['synthetic']:g}; the arm that others are compared with trains on "
+                "real images alone: it must have true and 0"
             )
+        if sound("cohort", "classes"):
+            count = len(config["cohort"]["classes"])
+            if study["bootstrap"] < 40 * count - 1:
+                yield (
+                    f"{where}.bootstrap: {study['bootstrap']} resamples give no p-value below "
+                    f"{2 / (study['bootstrap'] + 1):.2g}, so that after Holm's correction no class "
+                    f"of {count} could be significant at 0.05; give at least {40 * count - 1}"
+                )
         compared = [arm for arm in study["arms"] if arm != study["reference"]]
         if study["primary"]["arm"] not in compared:
             yield (
                 f"{where}.primary.arm: {shown(study['primary']['arm'])} is not among the arms that "
                 f"are compared with the reference ({', '.join(compared)})"
             )
+
+
+def arm_problems(config: dict, sound: Sound, where: str, arm: dict) -> Iterator[str]:
+    """An arm must train on something, in an order that it has the images for, and see each class."""
+    if not arm["real"] and not arm["synthetic"]:
+        yield (
+            f"{where}: real false and synthetic 0 leave nothing to train on; set real to true, or "
+            "synthetic above 0"
+        )
+    elif arm["order"] == "pretrain" and not (arm["real"] and arm["synthetic"]):
+        yield (
+            f"{where}.order: pretrain goes from synthetic images to real ones and needs both; set "
+            "real to true and synthetic above 0, or order to mixed"
+        )
+    elif arm["order"] == "pretrain" and arm["classes"] != "all":
+        yield (
+            f"{where}.order: pretrain with synthetic images of {shown(arm['classes'])} would show "
+            "no other class in the first half of the steps; set classes to all, or order to mixed"
+        )
+    if arm["classes"] == "all":
+        return
+    if bool(arm["synthetic"]) != bool(arm["classes"]):
+        yield (
+            f"{where}.classes: {shown(arm['classes'])} does not go with synthetic "
+            f"{arm['synthetic']:g}, since it says which classes get the synthetic images; set "
+            "classes to all, or synthetic "
+            f"{'above' if arm['classes'] else 'to'} 0"
+        )
+    if not sound("cohort", "classes"):
+        return
+    known = config["cohort"]["classes"]
+    for name in arm["classes"]:
+        if name not in known:
+            yield (
+                f"{where}.classes: {shown(name)} is not among cohort.classes ({', '.join(known)})"
+            )
+    unseen = [name for name in known if name not in arm["classes"]]
+    if arm["classes"] and arm["synthetic"] and not arm["real"] and unseen:
+        yield (
+            f"{where}.classes: without real images the classifier would never see "
+            f"{', '.join(unseen)}; set real to true, or classes to all"
+        )
+
+
+def cross_validation_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """Folds must be of a known study, and none be made again with another split."""
+    if not sound("cross_validation") or config["cross_validation"] is None:
+        return
+    study, datasets = (config["cross_validation"][key] for key in ("study", "datasets"))
+    known = list(mapping(config["studies"]))
+    if study not in known:
+        listed = ", ".join(map(str, known)) or "none"
+        yield f"cross_validation.study: {shown(study)} is not among the studies ({listed})"
+    if not sound("dataset") or not sound("split"):
+        return
+    name, method = config["dataset"]["name"], config["split"]["method"]
+    if name in datasets and method != "folds":
+        yield (
+            f"cross_validation.datasets: {name} is the data set of this configuration, which would "
+            f"be split anew: its split.method is {method}; give dataset.name another name, or set "
+            "split as in that fold's run"
+        )
+
+
+def reader_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """A reader study must name images that are drawn, labelled truly, and enough."""
+    for _, where, study in entries(config, sound, "readers"):
+        yield from source_problems(config, sound, where, study)
+        sampler = sampler_of(config, sound, study)
+        if sampler is not None and study["per_class"] > sampler["per_class"]:
+            yield (
+                f"{where}.per_class: {study['per_class']} synthetic images of each class are more "
+                f"than the {sampler['per_class']} that samplers.{study['sampler']} draws; give at "
+                "most as many, or raise its per_class"
+            )
+
+
+def sampler_of(config: dict, sound: Sound, study: dict) -> dict | None:
+    """Return the sampler that a study names, if there is a sound one of that name."""
+    samplers = {name: sampler for name, _, sampler in entries(config, sound, "samplers")}
+    return samplers.get(study["sampler"])
+
+
+def source_problems(config: dict, sound: Sound, where: str, study: dict) -> Iterator[str]:
+    """Whoever takes synthetic images must name what draws them, each of its class alone."""
+    for key in ("model", "sampler"):
+        known = list(mapping(config[f"{key}s"]))
+        if study[key] not in known:
+            listed = ", ".join(map(str, known)) or "none"
+            yield f"{where}.{key}: {shown(study[key])} is not among the {key}s ({listed})"
+    sampler = sampler_of(config, sound, study)
+    if sampler is not None and "findings" in sampler["condition"]:
+        yield (
+            f"{where}.sampler: the images of {study['sampler']} show further findings "
+            "(condition.findings), and a study labels each with its class alone; name a sampler "
+            "without them"
+        )
+    if sampler is not None and sampler["autoguidance"] == study["model"]:
+        yield (
+            f"{where}.model: {study['model']} is the guide of the sampler {study['sampler']}, "
+            "which is applied to the other models alone; name another model or sampler"
+        )
 
 
 def entries(config: dict, sound: Sound, section: str) -> Iterator[tuple[str, str, dict]]:
@@ -409,4 +516,6 @@ RULES = (
     pair_rules,
     weights_rules,
     study_rules,
+    cross_validation_rules,
+    reader_rules,
 )

@@ -41,8 +41,11 @@ def short(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Return a share in [0, 1] as whole percent, kept on one line."""
-    return f"{100 * value:.0f}\u00a0%" if known(value) else UNKNOWN
+    """Return a share as whole percent, kept on one line; what rounds to zero has no sign."""
+    if not known(value):
+        return UNKNOWN
+    whole = round(100 * value)
+    return f"{whole}\u00a0%".replace("-", MINUS)
 
 
 def span(low: float | None, high: float | None, write=fixed) -> str:
@@ -51,8 +54,14 @@ def span(low: float | None, high: float | None, write=fixed) -> str:
 
 
 def signed_span(low: float | None, high: float | None) -> str:
-    """Return an interval of a difference, for example "−0.012 to +0.020"."""
-    return span(low, high, signed)
+    """Return an interval of a difference, for example "−0.012 to +0.020".
+
+    An end that is not 0 is not printed as 0: both get more decimals, up to six.
+    """
+    digits = DECIMALS
+    while digits < 6 and any(end and known(end) and not round(end, digits) for end in (low, high)):
+        digits += 1
+    return span(low, high, lambda end: signed(end, digits))
 
 
 def setting(value: object) -> str:

@@ -71,11 +71,70 @@ CLEAN_FID = (
     "Parmar G, Zhang R, Zhu J-Y. On Aliased Resizing and Surprising Subtleties in GAN Evaluation. "
     "CVPR 2022. (clean-fid)"
 )
+FID_INFINITY = (
+    "Chong MJ, Forsyth D. Effectively Unbiased FID and Inception Score and Where to Find Them. "
+    "CVPR 2020."
+)
+CMMD = (
+    "Jayasumana S, et al. Rethinking FID: Towards a Better Evaluation Metric for Image Generation. "
+    "CVPR 2024. (Gaussian-kernel MMD)"
+)
+PRECISION = (
+    "Kynkäänniemi T, et al. Improved Precision and Recall Metric for Assessing Generative Models. "
+    "NeurIPS 2019."
+)
+DENSITY = (
+    "Naeem MF, et al. Reliable Fidelity and Diversity Metrics for Generative Models. ICML 2020. "
+    "(density, coverage)"
+)
+INCEPTION_SCORE = (
+    "Salimans T, et al. Improved Techniques for Training GANs. NeurIPS 2016. (Inception Score)"
+)
+MSSSIM = (
+    "Wang Z, Simoncelli EP, Bovik AC. Multiscale Structural Similarity for Image Quality "
+    "Assessment. Asilomar Conference on Signals, Systems and Computers 2003, 1398–1402."
+)
+CAS = (
+    "Ravuri S, Vinyals O. Classification Accuracy Score for Conditional Generative Models. "
+    "NeurIPS 2019."
+)
+DINO = (
+    "Oquab M, et al. DINOv2: Learning Robust Visual Features without Supervision. TMLR 2024, "
+    "arXiv:2304.07193."
+)
+DELONG = (
+    "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the Areas under Two or More Correlated "
+    "Receiver Operating Characteristic Curves: A Nonparametric Approach. Biometrics 1988;44:837–845."
+)
+HOLM = (
+    "Holm S. A Simple Sequentially Rejective Multiple Test Procedure. Scandinavian Journal of "
+    "Statistics 1979;6:65–70."
+)
+CALIBRATION = (
+    "Guo C, Pleiss G, Sun Y, Weinberger KQ. On Calibration of Modern Neural Networks. ICML 2017."
+)
 COPYING = (
     "Meehan C, Chaudhuri K, Dasgupta S. A Non-Parametric Test to Detect Data-Copying in Generative "
     "Models. AISTATS 2020."
 )
 XRV = "Cohen JP, et al. TorchXRayVision: A library of chest X-ray datasets and models. MIDL 2022."
+
+HAUTUS = (
+    "Hautus MJ. Corrections for Extreme Proportions and Their Biasing Effects on Estimated Values "
+    "of d′. Behavior Research Methods, Instruments, & Computers 1995;27:46–51."
+)
+GOUREVITCH = (
+    "Gourevitch V, Galanter E. A Significance Test for One Parameter Isosensitivity Functions. "
+    "Psychometrika 1967;32:25–33."
+)
+KRIPPENDORFF = (
+    "Krippendorff K. Content Analysis: An Introduction to Its Methodology. 2nd edition. Sage, 2004."
+)
+KORN = (
+    "Korn EL, Graubard BI. Confidence Intervals for Proportions with Small Expected Number of "
+    "Positive Counts Estimated from Survey Data. Survey Methodology 1998;24:193–201."
+)
+OWEN = "Owen AB. The Pigeonhole Bootstrap. Annals of Applied Statistics 2007;1:386–411."
 
 
 def references(config: dict) -> list[str]:
@@ -111,11 +170,27 @@ def references(config: dict) -> list[str]:
         (any(sampler["guidance_interval"] is not None for sampler in samplers), INTERVAL),
         (any(sampler["autoguidance"] is not None for sampler in samplers), AUTOGUIDANCE),
         (bool(extractors), FID),
+        (bool(extractors), FID_INFINITY),
         (bool(extractors), KID),
-        (bool(extractors), COPYING),
+        (bool(extractors), CMMD),
+        (bool(extractors), PRECISION),
+        (bool(extractors), DENSITY),
+        (bool(extractors), INCEPTION_SCORE),
         (bool(config["evaluate"]["lpips"]), LPIPS),
+        (bool(samplers), MSSSIM),
+        (bool(samplers), CAS),
+        (bool(samplers), COPYING),
         ("inception" in extractors, CLEAN_FID),
         ("xrv" in extractors or kind == "nih", XRV),
+        ("dinov2" in extractors, DINO),
+        (bool(config["studies"]), DELONG),
+        (bool(config["studies"]), HOLM),
+        (bool(config["studies"]), CALIBRATION),
+        (bool(samplers) or bool(config["readers"]), KORN),
+        (bool(config["readers"]), HAUTUS),
+        (bool(config["readers"]), GOUREVITCH),
+        (bool(config["readers"]), KRIPPENDORFF),
+        (bool(config["readers"]), OWEN),
     ]
     found = [text for wanted, text in chosen if wanted]
     data = found[:1] if kind == "nih" else []

@@ -18,6 +18,10 @@ def whole(**options) -> pa.Column:
     return pa.Column("int64", pa.Check.ge(0), **options)
 
 
+def counted(**options) -> pa.Column:
+    return pa.Column("int64", pa.Check.ge(1), **options)
+
+
 def number(low: float | None = None, high: float | None = None, **options) -> pa.Column:
     checks = [pa.Check.ge(low)] if low is not None else []
     checks += [pa.Check.le(high)] if high is not None else []
@@ -152,10 +156,22 @@ SAMPLES = table(
 # classifier
 CLASSIFIER_LOG = table({"step": whole(), "loss": number(0), "learning_rate": number(0)})
 
+# features. Images that judges are tried out on: noise, and copies planted among training images.
+CONTROLS = table(
+    {
+        "image_id": text(unique=True),
+        "shard": text(),
+        "row": whole(),
+        "class_name": text(nullable=True),
+        "source_image_id": text(nullable=True),
+    }
+)
+
 # evaluate. `name` is what the value may be called: a published name only with published weights.
-# Of each measure there are three values: of synthetic images, and of as many real ones of other
-# patients, unseen (`floor`: validation) and seen in training (`train`). What the search for copies
-# finds where there are none is `expected`, at most `expected_high` in 97.5 % of cases.
+# Of each measure there are four values: of synthetic images, of as many real ones of other
+# patients, unseen (`floor`: validation; of copies: test) and seen in training (`train`), and of
+# what fails altogether (`ceiling`, named in `ceiling_of`). What the search for copies finds where
+# there are none is `expected`, at most `expected_high` in 97.5 % of cases.
 METRICS = table(
     {
         "metric": text(),
@@ -163,17 +179,32 @@ METRICS = table(
         "extractor": text(),
         "weights_sha256": text(nullable=True),
         "class_name": text(),
-        "n": whole(),
-        "n_reference": whole(),
+        "n": counted(),
+        "n_reference": counted(),
         "value": number(),
         "low": number(nullable=True),
         "high": number(nullable=True),
         "interval": text(),
         "floor": number(),
-        "train": number(),
+        "train": number(nullable=True),
+        "ceiling": number(),
+        "ceiling_of": one_of("wrong class", "noise", "chance", "planted copies", "equal images"),
         "expected": number(0, 1, nullable=True),
         "expected_high": number(0, 1, nullable=True),
         "seed": whole(),
+    }
+)
+# Of each synthetic image in each feature space: its nearest training image, and whether it is
+# nearer to it than `threshold`.
+COPIES = table(
+    {
+        "image_id": text(),
+        "class_name": text(),
+        "extractor": text(),
+        "nearest_image_id": text(),
+        "distance": number(0),
+        "threshold": number(0),
+        "copied": pa.Column(bool),
     }
 )
 CONFUSION = table({"asked": text(), "seen": text(), "images": whole()})
@@ -206,35 +237,122 @@ COMPARISON = table(
     }
 )
 
-# study. Predictions have one column `p_<class_id>` per class beside these.
+# training, classifier. The images that a training saw.
+SEEN = table({"image_id": text(unique=True), "patient_id": text()})
+
+# study. What each arm trains on: as planned, and image by image (`patient_id` of real ones).
 ARMS = table({"arm": text()} | CLASS | {"real": whole(), "synthetic": whole()})
+ARM_IMAGES = table(
+    {"image_id": text(unique=True), "patient_id": text(nullable=True)}
+    | CLASS
+    | {"shard": text(), "row": whole(), "synthetic": pa.Column(bool)}
+)
+# Predictions have one column `p_<class_id>` per class beside these.
 PREDICTIONS = table(
     IMAGE
     | CLASS
-    | {"arm": text(), "seed": whole(), r"^p_\d+$": number(0, 1, regex=True, required=False)},
+    | {
+        "sex": one_of("F", "M", nullable=True),
+        "view": text(nullable=True),
+        "arm": text(),
+        "seed": whole(),
+        r"^p_\d+$": number(0, 1, regex=True, required=False),
+    },
     strict=False,
 )
+ENOUGH_PATIENTS = 20  # in test, with a class and without it: fewer make nothing significant
 # `resamples` of the bootstrap held every class that the measure needs; the intervals rest on them.
 # `positives` are the test images of the class; of all classes for what is taken over classes.
 SUMMARY = table(
     {
-        "metric": one_of("auroc", "auprc", "balanced_accuracy"),
+        "metric": one_of("auroc", "auprc", "balanced_accuracy", "brier", "calibration_error"),
         "class_name": text(),
         "arm": text(),
         "primary": pa.Column(bool),
-        "n_images": whole(),
-        "n_patients": whole(),
-        "positives": whole(),
-        "positive_patients": whole(),
-        "seeds": whole(),
-        "value": number(0, 1),
-        "low": number(0, 1),
-        "high": number(0, 1),
+        "n_images": counted(),
+        "n_patients": counted(),
+        "positives": counted(),
+        "positive_patients": counted(),
+        "fewest_patients": whole(),
+        "seeds": counted(),
+        "value": number(0),
+        "low": number(0),
+        "high": number(0),
         "seed_sd": number(0, nullable=True),
-        "difference": number(-1, 1, nullable=True),
-        "difference_low": number(-1, 1, nullable=True),
-        "difference_high": number(-1, 1, nullable=True),
+        "difference": number(nullable=True),
+        "difference_low": number(nullable=True),
+        "difference_high": number(nullable=True),
         "difference_seed_sd": number(0, nullable=True),
+        "p_value": number(0, 1, nullable=True),
+        "p_holm": number(0, 1, nullable=True),
+        "significant": pa.Column(bool),
+        "delong_low": number(nullable=True),
+        "delong_high": number(nullable=True),
+        "detectable": number(0, nullable=True),
         "resamples": whole(),
+    }
+)
+# The same of a cross-validation: positives count once, however many repeats test them.
+POOLED_SUMMARY = SUMMARY.remove_columns(["delong_low", "delong_high"]).add_columns(
+    {"folds": counted(), "repeats": counted()}
+)
+# Macro AUROC by view and by sex, the mean of `classes` classes; `group` is "gap" for the largest
+# difference between groups.
+SUBGROUPS = table(
+    {
+        "arm": text(),
+        "attribute": one_of("view", "sex"),
+        "group": text(),
+        "n_images": counted(),
+        "n_patients": counted(),
+        "classes": counted(),
+        "value": number(0),
+        "low": number(nullable=True),
+        "high": number(nullable=True),
+        "difference": number(nullable=True),
+        "difference_low": number(nullable=True),
+        "difference_high": number(nullable=True),
+    }
+)
+# Of the predictions of all seeds (`images`), by how probable the most probable class is.
+CALIBRATION = table(
+    {
+        "arm": text(),
+        "bin": whole(),
+        "images": counted(),
+        "confidence": number(0, 1),
+        "accuracy": number(0, 1),
+    }
+)
+
+# readers. The key says what each item of a reader study is; it never leaves the workflow.
+READER_KEY = table(
+    {
+        "study": text(),
+        "item": text(unique=True),
+        "image_id": text(unique=True),
+        "class_name": text(),
+        "synthetic": pa.Column(bool),
+    }
+)
+READER_SCORES = table(
+    {
+        "reader": text(),
+        "measure": one_of(
+            "answered",
+            "accuracy",
+            "d_prime",
+            "finding_accuracy_real",
+            "finding_accuracy_synthetic",
+            "agreement_source",
+            "agreement_finding",
+        ),
+        "class_name": text(),
+        "n": counted(),
+        "value": number(nullable=True),
+        "low": number(nullable=True),
+        "high": number(nullable=True),
+        "interval": text(),
+        "chance": number(nullable=True),
     }
 )

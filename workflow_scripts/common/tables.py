@@ -1,5 +1,6 @@
 """Tables with a declared schema, checked when written and when read."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -55,3 +56,9 @@ def checked(frame: pd.DataFrame, path: str | Path, schema: pa.DataFrameSchema) -
         raise InputError(f"{path} does not fit its schema:\n{text}\n{REMAKE}") from None
     ordered = [name for name in schema.columns if name in frame]
     return frame[ordered + [name for name in frame if name not in schema.columns]]
+
+
+def table_of(rows: Iterable[dict], schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Return rows as a table of the schema's columns and types, which there may be no row of."""
+    kinds = {name: str(column.dtype) for name, column in schema.columns.items()}
+    return pd.DataFrame(list(rows), columns=list(kinds)).astype(kinds)

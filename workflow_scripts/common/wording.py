@@ -7,6 +7,8 @@ SPACES = {
     "inception": "Inception",
     "xrv": "a chest X-ray network",
     "pixels": "pixels",
+    "dinov2": "DINOv2",
+    "synthetic_trained": "a classifier trained on synthetic images",
     "alex": "AlexNet",
     "squeeze": "SqueezeNet",
 }

@@ -14,10 +14,12 @@ def split_patients(
     cohort: Path,
     outputs: Mapping[str, Path],
     method: str,
-    fractions: Mapping[str, float],
     seed: int,
+    fractions: Mapping[str, float] | None = None,
     train_val_list: Path | None = None,
     test_list: Path | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
 ) -> None:
     """Write one CSV (SPLIT) per split, sorted by image.
 
@@ -25,9 +27,10 @@ def split_patients(
     ----------
     cohort : parquet, COHORT
     outputs : path of the CSV of "train", "val" and "test"
-    method : "stratified", "hash" or "official"
-    fractions : shares of "train", "val" and "test", summing to 1
+    method : "stratified", "hash", "official" or "folds"
+    fractions : shares of "train", "val" and "test", summing to 1; for all but "folds"
     train_val_list, test_list : text files with one image id per line, for "official"
+    folds, fold : number of equal parts, and which of them, from 0, is the test; for "folds"
 
     Raises
     ------
@@ -35,15 +38,18 @@ def split_patients(
         If a class has no image of its own in some split, or the official lists do not fit the cohort.
     """
     images = read_table(cohort, COHORT).sort_values("image_id")
-    fractions = {name: fractions[name] for name in SPLITS}
-    if method == "official":
+    if fractions is not None:
+        fractions = {name: fractions[name] for name in SPLITS}
+    if method == "folds":
+        split = splitting.one_fold(images, folds, fold, seed)
+    elif method == "official":
         lists = read_list(train_val_list), read_list(test_list)
         split = splitting.official(images, *lists, fractions, seed)
     elif method == "hash":
         split = splitting.hashed(images, fractions, seed)
     else:
         split = splitting.stratified(images, fractions, seed)
-    splitting.require_all_classes(images, split)
+    splitting.require_all_classes(images, split, folds)
     for name in SPLITS:
         part = images[split == name]
         write_table(part[list(SPLIT.columns)], outputs[name], SPLIT)

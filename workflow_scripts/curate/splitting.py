@@ -44,6 +44,21 @@ def stratified(cohort: pd.DataFrame, fractions: Mapping[str, float], seed: int) 
     return cohort["patient_id"].map(split)
 
 
+def one_fold(cohort: pd.DataFrame, folds: int, fold: int, seed: int) -> pd.Series:
+    """Deal patients into equal parts as by `stratified`: one is test, the next one validation.
+
+    The parts depend on the cohort, their number and the seed alone: over the folds every patient
+    is in the test once, in validation once, and in training otherwise. Another seed deals again.
+
+    Parameters
+    ----------
+    folds : number of parts, 3 at least
+    fold : the part that is test, from 0; after the last part comes the first
+    """
+    part = stratified(cohort, dict.fromkeys(range(folds), 1 / folds), seed).astype(int)
+    return ((part - fold) % folds).map({0: "test", 1: "val"}).fillna("train")
+
+
 def cut(images: pd.Series, lacking: pd.Series) -> pd.Series:
     """Divide patients, in their order, in the proportions of the images that splits lack.
 
@@ -116,10 +131,11 @@ def positions(patients: Collection[str], seed: int) -> dict[str, float]:
     return {patient: (seed_for(seed, "split", patient) >> 10) / 2**53 for patient in patients}
 
 
-def require_all_classes(cohort: pd.DataFrame, split: pd.Series) -> None:
+def require_all_classes(cohort: pd.DataFrame, split: pd.Series, folds: int | None = None) -> None:
     """Raise InputError if a class has no image of its own in some split.
 
-    An image with other findings as well does not count: none that judges would use it.
+    An image with other findings as well does not count: none that judges would use it. `folds` is
+    the number of parts that patients were dealt into; None: one part per split.
     """
     alone = single_finding(cohort)
     names = sorted(set(cohort["class_name"]))
@@ -134,9 +150,14 @@ def require_all_classes(cohort: pd.DataFrame, split: pd.Series) -> None:
     ]
     if lines:
         only = "" if alone.all() else ", with images of it and no other finding; those alone count"
+        least, remedy = (
+            "three",
+            "split.method stratified, another split.seed or larger split.fractions",
+        )
+        if folds is not None:
+            least, remedy = f"{folds}", "fewer split.folds or another split.seed"
         raise InputError(
             f"every class must be in every split, or it can be neither learned nor judged:"
-            f"{''.join(lines)}\nA class needs three patients at least{only}. Remove it from "
-            "cohort.classes or add patients; with enough patients, use split.method stratified, "
-            "another split.seed or larger split.fractions."
+            f"{''.join(lines)}\nA class needs {least} patients at least{only}. Remove it from "
+            f"cohort.classes or add patients; with enough patients, use {remedy}."
         )

@@ -4,10 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from scipy.stats import binomtest
 
 from workflow_scripts.common.figures import ACCENT, INK, MUTED, plt
-from workflow_scripts.evaluate.distances import Estimate
 
 
 def counts(asked: np.ndarray, seen: np.ndarray, classes: int) -> np.ndarray:
@@ -21,12 +19,6 @@ def shares(table: np.ndarray) -> np.ndarray:
     """Return for every class asked the share seen as it; NaN where nothing was asked."""
     asked = table.sum(axis=1)
     return np.divide(np.diag(table), asked, out=np.full(len(table), np.nan), where=asked > 0)
-
-
-def proportion(right: int, total: int) -> Estimate:
-    """Return a proportion and its 95 % interval (Clopper & Pearson 1934)."""
-    interval = binomtest(int(right), int(total)).proportion_ci(0.95, method="exact")
-    return Estimate(right / total, float(interval.low), float(interval.high))
 
 
 def as_table(table: np.ndarray, classes: list[str]) -> pd.DataFrame:
@@ -64,5 +56,7 @@ def draw(table: np.ndarray, classes: list[str]) -> Figure:
     axes.set_ylabel("class asked for")
     axes.set_title("Synthetic images, % of each class asked for", loc="left", fontsize=10)
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set_color(MUTED)
+    axes.spines[:].set_linewidth(0.5)
+    axes.spines[:].set_visible(True)
     return figure

@@ -1,184 +1,159 @@
-"""Distances between two sets of features.
+"""What is measured of sets of features against a reference set, each value with its interval."""
 
-Features are (n, d) and (m, d), one row per image; everything is computed in float64.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-NORMAL_975 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
+from workflow_scripts.common.runtime import log
+from workflow_scripts.common.seeds import generator
+from workflow_scripts.metrics.estimates import Estimate, group_jackknife, jackknives
+from workflow_scripts.metrics.frechet import (
+    FEWEST_OWNERS,
+    PIECES,
+    cuts,
+    frechet_distance,
+    frechet_distance_infinity,
+)
+from workflow_scripts.metrics.kernels import gaussian_kernel_distance, kernel_distance
+from workflow_scripts.metrics.manifold import Manifold, manifolds
+
+# Products of one Fréchet distance, about Σ n d min(n, d) over the pieces it is taken of, up to
+# which synthetic images get an interval. It takes 21 of them: some minutes on one core.
+AFFORDABLE = 1e11
+# Of a class of fewer images, balls that reach to the k-th neighbour hold too large a share of it.
+FEWEST_PER_NEIGHBOUR = 4
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its 95 % interval; the ends are NaN where there is none."""
+class Images(NamedTuple):
+    """One set: features (n, d), whose each image is, and its class where their numbers are fixed.
 
-    value: float
-    low: float = np.nan
-    high: float = np.nan
-
-    @classmethod
-    def normal(cls, value: float, variance: float) -> "Estimate":
-        """Return the interval of an estimate that is about normal."""
-        half = NORMAL_975 * np.sqrt(variance)
-        return cls(float(value), float(value - half), float(value + half))
-
-
-def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the squared Fréchet distance between normal distributions fitted to both sets.
-
-    |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½), Dowson & Landau (1982), as in Heusel et al. (2017);
-    covariances with n − 1. With Σ₁ = AᵀA and Σ₂ = BᵀB the eigenvalues of Σ₁Σ₂ are the squared
-    singular values of ABᵀ, so that the last trace is twice their sum. No matrix root is taken and
-    nothing is added to a diagonal: fewer images than features are no special case.
-
-    The value is biased upwards by few images: compare only at equal n.
-
-    Raises
-    ------
-    ValueError
-        If a set has fewer than two images.
+    `cuts` into pieces are those of the extrapolated Fréchet distance alone.
     """
-    x, y = as_features(x), as_features(y)
-    roots = [covariance_root(x), covariance_root(y)]
-    shift = x.mean(axis=0) - y.mean(axis=0)
-    total = sum(np.square(root).sum() for root in roots)
-    shared = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
-    return max(0.0, float(shift @ shift + total - 2 * shared))
+
+    x: np.ndarray
+    owners: np.ndarray
+    classes: np.ndarray | None
+    cuts: np.ndarray | None = None
 
 
-def covariance_root(x: np.ndarray) -> np.ndarray:
-    """Return A with AᵀA the covariance of `x`, of min(n, d) rows."""
-    centred = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
-    return np.linalg.qr(centred, mode="r") if len(x) > x.shape[1] else centred
+def kernel_estimates(
+    sets: dict[str, Images], reference: Images, bandwidth: float
+) -> dict[str, dict[str, Estimate]]:
+    """Return both kernel distances of every set from the reference."""
+    measured = {"kernel_distance": {}, "gaussian_kernel_distance": {}}
+    for name, one in sets.items():
+        labels = one.owners, reference.owners, one.classes, reference.classes
+        measured["kernel_distance"][name] = kernel_distance(one.x, reference.x, *labels)
+        measured["gaussian_kernel_distance"][name] = gaussian_kernel_distance(
+            one.x, reference.x, bandwidth, *labels
+        )
+    return measured
 
 
-def kernel_distance(
-    x: np.ndarray,
-    y: np.ndarray,
-    groups_x: np.ndarray | None = None,
-    groups_y: np.ndarray | None = None,
-    classes_x: np.ndarray | None = None,
-    classes_y: np.ndarray | None = None,
-) -> Estimate:
-    """Return the unbiased squared maximum mean discrepancy with the kernel (x·y / d + 1)³.
+def frechet_estimates(
+    sets: dict[str, Images], reference: Images, seed: int
+) -> dict[str, dict[str, Estimate]]:
+    """Return both Fréchet distances of every set from the reference, the second if it can be had.
 
-    With Inception's features this is the kernel inception distance (Bińkowski et al. 2018), here
-    as the full U-statistic over all pairs: no random subsets. It may be negative: it is unbiased,
-    and 0 for two samples of one distribution.
+    Pooled only: the first is biased by N, and the second needs many images.
+    """
+    found = {"frechet_distance": estimates_of(frechet_of_sets, sets, reference, (1,), seed)}
+    n, d = reference.x.shape
+    owners = min(len(np.unique(one.owners)) for one in (reference, *sets.values()))
+    if owners < FEWEST_OWNERS:
+        log.warning("no Fréchet distance at infinite N: a set has images of %d patients", owners)
+    elif n < max(PIECES) * d:
+        log.warning(
+            "no Fréchet distance at infinite N: %d features need %d images per set, not %d",
+            *(d, max(PIECES) * d, n),
+        )
+    else:
+        # Cut once: pieces drawn anew without each group would pass for uncertainty.
+        reference, *cut = [
+            one._replace(cuts=cuts(one.owners, generator(seed, "pieces", name), one.classes))
+            for name, one in [("reference", reference), *sets.items()]
+        ]
+        sets = dict(zip(sets, cut, strict=True))
+        found["frechet_distance_infinity"] = estimates_of(
+            infinity_of_sets, sets, reference, PIECES, seed
+        )
+    return found
 
-    Sets that hold fixed numbers of each class, n_k of n images, are no independent draws: fewer
-    pairs within a set than across sets are of one class. So the mean over a set's pairs is taken
-    class by class, pairs of one class weighted by n_k / (n_k − 1), and divided by n².
 
-    The interval is a delete-one jackknife over groups (Efron & Stein 1981), both sets'
-    contributions added: images of one patient are not independent. A group is left out of one
-    class at a time, whose share of the set stays as it is.
+def frechet_of_sets(one: Images, other: Images) -> float:
+    """Return the Fréchet distance of two sets."""
+    return frechet_distance(one.x, other.x)
+
+
+def infinity_of_sets(one: Images, other: Images) -> float:
+    """Return the Fréchet distance at infinite N of two sets that are cut."""
+    return frechet_distance_infinity(one.x, other.x, one.cuts, other.cuts)
+
+
+def estimates_of(
+    distance: Callable[[Images, Images], float],
+    sets: dict[str, Images],
+    reference: Images,
+    pieces: Sequence[int],
+    seed: int,
+) -> dict[str, Estimate]:
+    """Return a Fréchet distance of every set, with an interval for synthetic images if affordable.
 
     Parameters
     ----------
-    x, y : features
-    groups_x, groups_y : what to leave out together, one label per image; None: each image alone
-    classes_x, classes_y : the class of each image, where the sets hold fixed numbers of each; None:
-        a set is one random sample
-
-    Raises
-    ------
-    ValueError
-        If a set, or a class of one, has fewer than two images.
+    pieces : into how many both sets are cut
     """
-    x, y = as_features(x), as_features(y)
-    across_x, across_y = kernel_across(x, y)
-    mean_x, variance_x = kernel_side(x, groups_x, classes_x, across_x / len(y))
-    mean_y, variance_y = kernel_side(y, groups_y, classes_y, across_y / len(x))
-    value = mean_x + mean_y - 2 * across_x.sum() / (len(x) * len(y))
-    return Estimate.normal(value, variance_x + variance_y)
+    n, d = reference.x.shape
+    found = {name: Estimate(distance(one, reference)) for name, one in sets.items()}
+    if sum(n * d * min(n / count, d) for count in pieces) <= AFFORDABLE:
+        one = sets["synthetic"]
+        found["synthetic"] = group_jackknife(
+            lambda here, there: distance(part(one, here), part(reference, there)),
+            one.owners,
+            reference.owners,
+            seed,
+            classes_x=one.classes,
+            classes_y=reference.classes,
+        )
+    return found
 
 
-def kernel_side(
-    x: np.ndarray, groups: np.ndarray | None, classes: np.ndarray | None, across: np.ndarray
-) -> tuple[float, float]:
-    """Return the mean kernel of two images of one set, and its part of the distance's variance.
-
-    Parameters
-    ----------
-    across : of each image, the mean kernel with the other set's
-    """
-    n = len(x)
-    group = group_codes(groups, n)
-    stratum = group_codes(np.zeros(n) if classes is None else classes, n)
-    count = np.bincount(stratum)
-    if count.min() < 2:
-        raise ValueError("a distance needs two images or more of each class in each set, got one")
-    # What is left out at a time: a group's images of one class.
-    cell = group_codes(stratum * n + group, n)
-    size, first = np.bincount(cell), np.unique(cell, return_index=True)[1]
-    own, owner = stratum[first], group[first]  # of each cell
-    alike, unlike, inner = kernel_within(x, stratum, cell)
-    same, other, crossing = (np.bincount(stratum, sums) for sums in (alike, unlike, across))
-    mean = (other.sum() + (same * count / (count - 1)).sum()) / n**2
-    left = count[own] - size
-    cells = np.bincount(own)
-    if cells.min() < 2 or left.min() < 2:
-        return mean, np.nan
-    # By how much the distance changes without a cell, the class's other images weighing the more.
-    heavier = count[own] / left
-    same_left = same[own] - 2 * np.bincount(cell, alike) + np.bincount(cell, inner)
-    change = heavier * count[own] / (left - 1) * same_left - (same * count / (count - 1))[own]
-    change += 2 * (heavier * (other[own] - np.bincount(cell, unlike)) - other[own])
-    change -= 2 * n * (heavier * (crossing[own] - np.bincount(cell, across)) - crossing[own])
-    change /= n**2
-    deviation = change - (np.bincount(own, change) / cells)[own]
-    deviation *= np.sqrt((cells - 1) / cells)[own]
-    return mean, np.square(np.bincount(owner, deviation)).sum()
+def manifold_estimates(
+    sets: dict[str, Images], reference: Images, neighbours: int, seed: int, label: str
+) -> dict[str, dict[str, Estimate]]:
+    """Return precision, recall, density and coverage of every set, if there are enough images."""
+    n, fewest = len(reference.x), FEWEST_PER_NEIGHBOUR * neighbours
+    if n < fewest:
+        log.warning(
+            "%s: precision, recall, density and coverage need %d images per set or more, "
+            "not %d: they are left out",
+            *(label, fewest, n),
+        )
+        return {}
+    found = {}
+    for name, one in sets.items():
+        if name == "synthetic":
+            found[name] = jackknives(
+                partial(manifolds, one.x, reference.x, neighbours),
+                one.owners,
+                reference.owners,
+                seed,
+                classes_x=one.classes,
+                classes_y=reference.classes,
+            )
+        else:
+            whole = [np.ones((1, len(side.x)), dtype=bool) for side in (one, reference)]
+            values = manifolds(one.x, reference.x, neighbours, *whole)[0]
+            found[name] = [Estimate(value) for value in values]
+    most = Manifold(1.0, 1.0, np.inf, 1.0)
+    return {
+        metric: {name: of[number].within(0.0, most[number]) for name, of in found.items()}
+        for number, metric in enumerate(Manifold._fields)
+    }
 
 
-def kernel_within(
-    x: np.ndarray, stratum: np.ndarray, cell: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each row's Σ k to other rows of its stratum, to other strata, and within its cell."""
-    alike, unlike, inner = np.empty((3, len(x)))
-    for block in blocks(len(x)):
-        kernel = polynomial_kernel(x[block], x)
-        kernel[np.arange(len(kernel)), np.arange(block.start, block.stop)] = 0
-        alike[block] = np.where(stratum[block, None] == stratum, kernel, 0).sum(axis=1)
-        unlike[block] = np.where(stratum[block, None] == stratum, 0, kernel).sum(axis=1)
-        inner[block] = np.where(cell[block, None] == cell, kernel, 0).sum(axis=1)
-    return alike, unlike, inner
-
-
-def kernel_across(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums of k(x, y) over y for each x, and over x for each y."""
-    rows, columns = np.empty(len(x)), np.zeros(len(y))
-    for block in blocks(len(x)):
-        kernel = polynomial_kernel(x[block], y)
-        rows[block] = kernel.sum(axis=1)
-        columns += kernel.sum(axis=0)
-    return rows, columns
-
-
-def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return (x·y / d + 1)³ for every pair of rows."""
-    base = x @ y.T / x.shape[1] + 1
-    return base * base * base  # many times faster than a power
-
-
-def blocks(count: int, size: int = 2048) -> list[slice]:
-    """Cut `count` rows into slices that bound the memory of a kernel matrix."""
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-def group_codes(groups: np.ndarray | None, count: int) -> np.ndarray:
-    """Number the groups from 0 without gaps."""
-    if groups is None:
-        return np.arange(count)
-    return np.unique(np.asarray(groups), return_inverse=True)[1]
-
-
-def as_features(x: np.ndarray) -> np.ndarray:
-    """Return float64 (n, d) or say why not."""
-    x = np.asarray(x, dtype=np.float64)
-    if x.ndim != 2 or len(x) < 2:
-        raise ValueError(f"a distance needs two images or more in each set, got shape {x.shape}")
-    return x
+def part(one: Images, rows: np.ndarray) -> Images:
+    """Return some images of a set."""
+    return Images(*(None if column is None else column[rows] for column in one))

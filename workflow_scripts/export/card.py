@@ -15,6 +15,7 @@ from workflow_scripts.common.wording import condition_words, sampler_words, spac
 
 ACCURACY, COPIED, CLOSER = "class_accuracy", "memorised_fraction", "closer_to_train"
 COPIES = (COPIED, CLOSER)
+SHARES = (ACCURACY, "classification_accuracy_score", "precision", "recall", "coverage")
 DRAWN = {
     "natural": "as often as they occur",
     "sqrt": "by the square root of how often they occur",
@@ -211,7 +212,7 @@ def measures(metrics: pd.DataFrame, classes: list[str]) -> dict[str, list[dict]]
 
 def written(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of METRICS with its numbers as they are printed."""
-    write = {ACCURACY: share} | dict.fromkeys(COPIES, tenths)
+    write = dict.fromkeys(SHARES, share) | dict.fromkeys(COPIES, tenths)
     write = write.get(row["metric"], numbers.short)
     chance = write(row["expected"])
     if numbers.known(row["expected_high"]):
@@ -221,6 +222,7 @@ def written(row: dict[str, Any]) -> dict[str, Any]:
         "value": write(row["value"]),
         "span": numbers.span(row["low"], row["high"], write),
         "floor": write(row["floor"]),
+        "ceiling": write(row["ceiling"]),
         "chance": chance,
     }
 

@@ -1,179 +1,206 @@
-"""What a study shows, in words that never claim more than its intervals.
+"""What a study shows, in words that never claim more than it carries.
 
-The words are computed: a difference whose interval holds 0 is "no evidence of a gain", whatever
-the sign of its centre. The headline speaks of the primary comparison alone, which the
-configuration named beforehand; the others are listed, as not corrected for their number.
+The words are computed. A gain or a loss is what the study calls significant, for other patients and
+other seeds alike, whatever the sign of a difference. The headline speaks of the primary comparison
+alone, which the configuration named beforehand; of classes only its own count, after Holm's
+correction. Other arms are listed, as not corrected for their number, and nothing is claimed of
+them; calibration and gaps between groups are exploratory.
 """
-
-from dataclasses import dataclass
 
 import pandas as pd
 
 from workflow_scripts.common.numbers import (
-    DECIMALS,
     fixed,
     known,
-    signed,
-    signed_span,
+    percent,
     span,
     things,
 )
-from workflow_scripts.common.schemas import MACRO
+from workflow_scripts.common.schemas import ENOUGH_PATIENTS, MACRO
+from workflow_scripts.report.comparisons import (
+    MEASURES,
+    Comparison,
+    arm_in_words,
+    compared,
+    comparisons,
+    listed,
+    macro_rows,
+    primary_metric,
+)
 
+EXPLORATORY = "exploratory, not corrected for their number"
 CEILING = 0.995  # of a measure whose best is 1
-MEASURES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "balanced_accuracy": "balanced accuracy",
-}
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One arm against the reference: the paired difference and its 95 % interval."""
-
-    arm: str
-    synthetic: float
-    difference: float
-    low: float
-    high: float
-    primary: bool = False
-    seed_sd: float | None = None  # of the difference, over the seeds of the classifier
-    sound: bool = True  # nearly all resamples held every class; else the interval is too narrow
-
-    @property
-    def finding(self) -> str:
-        """The direction of the difference, or that the interval holds 0, or that it cannot tell.
-
-        A bound that is printed as 0 counts as 0: nobody should read a loss off "−0.003 to 0.000".
-        """
-        if not (self.sound and known(self.low) and known(self.high)):
-            return "unknown"
-        if round(self.low, DECIMALS) > 0:
-            return "gain"
-        return "loss" if round(self.high, DECIMALS) < 0 else "none"
-
-    @property
-    def half_width(self) -> float:
-        return (self.high - self.low) / 2
-
-    @property
-    def sentence(self) -> str:
-        interval = f"{signed(self.difference)} ({signed_span(self.low, self.high)})"
-        return {
-            "gain": f"a gain of {interval}; the interval excludes 0",
-            "loss": f"a loss of {interval}; the interval excludes 0",
-            "none": f"no evidence of a gain, {interval}",
-            "unknown": f"{interval}, not to be relied on",
-        }[self.finding]
-
-    @property
-    def arm_in_words(self) -> str:
-        images = "image" if self.synthetic == 1 else "images"
-        return f"{self.arm}, {self.synthetic:g} synthetic {images} per real one"
-
-
-def primary_metric(summary: pd.DataFrame) -> str:
-    """Return the measure of the primary comparison; AUROC if none is marked."""
-    marked = summary.loc[summary["primary"], "metric"]
-    return marked.iloc[0] if len(marked) else "auroc"
-
-
-def comparisons(summary: pd.DataFrame, settings: dict) -> list[Comparison]:
-    """Return every arm but the reference, by rising share of synthetic images.
-
-    Parameters
-    ----------
-    summary : SUMMARY of one study
-    settings : the study's section of the configuration
-    """
-    found = [
-        Comparison(
-            row.arm,
-            settings["arms"][row.arm]["synthetic"],
-            row.difference,
-            row.difference_low,
-            row.difference_high,
-            row.primary,
-            row.difference_seed_sd,
-            sound(row.resamples, settings),
-        )
-        for row in macro_rows(summary).itertuples()
-        if row.arm != settings["reference"]
-    ]
-    return sorted(found, key=lambda item: (item.synthetic, item.arm))
-
-
-def sound(resamples: int, settings: dict) -> bool:
-    """Whether the bootstrap's resamples held every class that the measure needs, but for 1 %."""
-    return resamples >= 0.99 * settings["bootstrap"]
-
-
-def macro_rows(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per arm: the primary measure, taken over classes."""
-    metric = primary_metric(summary)
-    return summary[(summary["metric"] == metric) & (summary["class_name"] == MACRO)]
-
-
-def judged(found: list[Comparison]) -> list[Comparison]:
-    """Return the primary comparison alone if there is one, else all."""
-    return [item for item in found if item.primary] or found
+def primary_comparison(found: list[Comparison]) -> Comparison:
+    """Return the comparison that was named beforehand."""
+    return next(item for item in found if item.primary)
 
 
 def headline(found: list[Comparison]) -> str:
-    """Return the result of a study in a few words: that of the primary comparison, if there is one."""
-    found = judged(found)
-    gains = sum(item.finding == "gain" for item in found)
-    losses = sum(item.finding == "loss" for item in found)
-    if all(item.finding == "unknown" for item in found):
-        return "Too few test patients to tell"
-    if not gains and not losses:
-        return "No evidence of a gain"
-    if gains and losses:
-        return f"A gain in {gains} and a loss in {losses} of {len(found)} comparisons"
-    what, number = ("A gain", gains) if gains else ("A loss", losses)
-    return what if len(found) == 1 else f"{what} in {number} of {len(found)} comparisons"
+    """Return the result of a study, that of the primary comparison, in a few words."""
+    item = primary_comparison(found)
+    if item.once:
+        return "A difference of these classifiers; another training was not tried"
+    return {
+        "gain": "A gain",
+        "loss": "A loss",
+        "none": "No evidence of a gain",
+        "unknown": "Too few test patients to tell",
+    }[item.finding]
 
 
-def paragraph(summary: pd.DataFrame, settings: dict) -> str:
-    """Return the paragraph below the headline: reference, comparisons, what could have been seen."""
+def paragraph(summary: pd.DataFrame, settings: dict, subgroups: pd.DataFrame) -> str:
+    """Return the paragraph below the headline.
+
+    The reference; the primary comparison with what could have been seen, its spread over seeds,
+    its classes, its calibration and its gaps between groups; the other arms; caveats.
+
+    Parameters
+    ----------
+    summary, subgroups : SUMMARY and SUBGROUPS of one study
+    settings : the study's section of the configuration
+    """
     found = comparisons(summary, settings)
-    rows = macro_rows(summary)
-    base = rows[rows["arm"] == settings["reference"]].iloc[0]
-    measure = MEASURES[primary_metric(summary)]
+    item = primary_comparison(found)
+    rows = summary[summary["arm"] == item.arm]
     sentences = [
-        f"Trained on real images alone, the classifier reached a macro {measure} of "
-        f"{fixed(base['value'])} ({span(base['low'], base['high'])}) on "
-        f"{things(base['n_images'], 'real test image')} of {things(base['n_patients'], 'patient')}."
+        of_reference(summary, settings),
+        f"Primary comparison ({arm_in_words(item.arm, settings)}): {item.sentence}.",
+        *of_power(rows, item),
+        *of_seeds(item),
+        *of_classes(rows, settings),
+        *of_calibration(rows, settings),
+        *of_gaps(subgroups[subgroups["arm"] == item.arm]),
+        *of_others([item for item in found if not item.primary]),
     ]
-    if base["value"] > CEILING:
-        sentences.append("That is its ceiling: this test leaves next to nothing to gain.")
-    primary = [item for item in found if item.primary]
-    others = [item for item in found if not item.primary]
-    sentences += [f"Primary comparison ({item.arm_in_words}): {item.sentence}." for item in primary]
-    if others:
-        what = "comparison" if len(others) == 1 else "comparisons"
-        what = f"Secondary {what}" if primary else what.capitalize()
-        note = ", not corrected for their number" if len(others) > 1 else ""
-        listed = "; ".join(f"{item.arm}, {item.sentence}" for item in others)
-        sentences.append(f"{what}{note}: {listed}.")
-    widths = [item.half_width for item in judged(found) if item.finding != "unknown"]
-    if widths:
-        narrowest = fixed(min(widths))
-        sentences.append(
-            f"The {'interval' if len(widths) == 1 else 'narrowest interval'} of the difference has "
-            f"a half-width of {narrowest}: on this test set, a true difference smaller than about "
-            f"{narrowest} cannot be told from none."
-        )
-    spreads = [item.seed_sd for item in judged(found) if known(item.seed_sd)]
-    if spreads:
-        sentences.append(
-            f"Retraining the classifiers with another seed moves the difference by {fixed(max(spreads))} "
-            f"(standard deviation over {len(settings['seeds'])} seeds), which the interval leaves out."
-        )
     if any(item.finding == "unknown" for item in found):
         sentences.append(
-            "A class has so few test patients that resamples missed it: intervals that need it are "
+            f"A class has fewer than {ENOUGH_PATIENTS} test patients: intervals that need it are "
             "too narrow to conclude from."
         )
+    share = settings["patients"]
+    if share < 1:
+        sentences.append(
+            f"Every arm had the images of {percent(share)} of the training patients, but the "
+            "generator that drew the synthetic images had seen all of them: this is not what "
+            f"{percent(share)} of the patients would give by themselves."
+        )
     return " ".join(sentences)
+
+
+def of_reference(summary: pd.DataFrame, settings: dict) -> str:
+    """Say what the reference reached, on what, and whether there is anything to gain."""
+    rows = macro_rows(summary)
+    base = rows[rows["arm"] == settings["reference"]].iloc[0]
+    text = (
+        f"Trained on real images alone, the classifier reached a macro "
+        f"{MEASURES[primary_metric(summary)]} of {fixed(base['value'])} "
+        f"({span(base['low'], base['high'])}) on {things(base['n_images'], 'real test image')} of "
+        f"{things(base['n_patients'], 'patient')}."
+    )
+    if base["value"] > CEILING:
+        text += " That is its ceiling: this test leaves next to nothing to gain."
+    return text
+
+
+def of_power(rows: pd.DataFrame, item: Comparison) -> list[str]:
+    """Say how small a gain could have been seen."""
+    gain = rows.loc[rows["primary"], "detectable"].iloc[0]
+    if item.finding == "unknown" or not known(gain):
+        return []
+    return [
+        f"The trained classifiers given, this test set could have shown a gain of {fixed(gain)} "
+        "with 80\u00a0% power; smaller ones it would rather miss."
+    ]
+
+
+def of_seeds(item: Comparison) -> list[str]:
+    """Say what retraining changes."""
+    if not known(item.seed_sd):
+        return ["Each arm was trained once: what another seed would change is not known."]
+    return [
+        f"Retraining the classifiers with another seed moves the difference by "
+        f"{fixed(item.seed_sd)} (standard deviation over {item.seeds} seeds), which "
+        "the interval leaves out."
+    ]
+
+
+def of_classes(rows: pd.DataFrame, settings: dict) -> list[str]:
+    """Say which classes of the primary arm gain or lose, after Holm's correction."""
+    mine = rows[(rows["metric"] == primary_metric(rows)) & (rows["class_name"] != MACRO)]
+    items = [compared(row, settings) for row in mine.to_dict("records")]
+    told = [item for item in items if item.finding in ("gain", "loss")]
+    if not items or all(item.finding == "unknown" for item in items):
+        return []
+    text = f"Of its {classes(len(items))}, after Holm's correction for their number, "
+    few = any(item.finding == "unknown" for item in items)
+    if not told:
+        also = "; some have too few test patients to tell" if few else ""
+        return [f"{text}none shows a gain or a loss{also}."]
+    each = listed([f"{item.class_name} a {item.finding} of {item.numbers}" for item in told])
+    rest = "the others show neither, or have too few" if few else "the others show neither"
+    return [f"{text}{each}{f'; {rest}' * (len(told) < len(items))}."]
+
+
+def of_calibration(rows: pd.DataFrame, settings: dict) -> list[str]:
+    """Say whether the primary arm's probabilities deserve more or less trust than before."""
+    found = rows[rows["metric"] == "calibration_error"]
+    if found.empty:
+        return []
+    row = found.iloc[0]
+    item = compared(row.to_dict(), settings)
+    change = "no evidence of a change"
+    if not item.enough:
+        change = "too few test patients to tell"
+    elif item.clear:
+        change = f"{'less well' if item.low > 0 else 'better'} calibrated than the reference"
+    return [
+        f"Its expected calibration error is {fixed(row['value'])}, {item.numbers}: {change} "
+        f"({EXPLORATORY})."
+    ]
+
+
+def of_gaps(subgroups: pd.DataFrame) -> list[str]:
+    """Say between which groups the primary arm differs, where the interval of the gap excludes 0."""
+    sentences = []
+    for attribute, rows in subgroups.groupby("attribute", sort=False):
+        gap, groups = rows[rows["group"] == "gap"], rows[rows["group"] != "gap"]
+        if gap.empty or not gap["low"].iloc[0] > 0:
+            continue
+        gap = gap.iloc[0]
+        best, worst = groups.loc[groups["value"].idxmax()], groups.loc[groups["value"].idxmin()]
+        change = ""
+        if gap["difference_low"] > 0:
+            change = ", wider than the reference's"
+        elif gap["difference_high"] < 0:
+            change = ", narrower than the reference's"
+        sentences.append(
+            f"By {attribute} its macro AUROC (over {classes(gap['classes'])}) is "
+            f"{fixed(best['value'])} for {best['group']} and {fixed(worst['value'])} for "
+            f"{worst['group']}: a gap of {fixed(gap['value'])} ({span(gap['low'], gap['high'])})"
+            f"{change} ({EXPLORATORY})."
+        )
+    return sentences
+
+
+def of_others(others: list[Comparison]) -> list[str]:
+    """List the comparisons that were not named beforehand, and claim nothing of them."""
+    if not others:
+        return []
+    each = "; ".join(f"{item.arm} {item.numbers}" for item in others)
+    reliable = [item for item in others if item.finding != "unknown"]
+    clear = sum(item.clear for item in reliable)
+    text = f"Secondary comparison{'s, not corrected for their number' * (len(others) > 1)}: {each}."
+    if len(reliable) == 1:
+        text += f" The interval {'excludes' if clear else 'does not exclude'} 0."
+    elif reliable:
+        text += (
+            f" Of these {len(reliable)} intervals {clear or 'none'} exclude{'s' * (clear == 1)} 0."
+        )
+    return [text]
+
+
+def classes(number: int) -> str:
+    """Return "1 class" or "2 classes"."""
+    return "1 class" if number == 1 else f"{number} classes"

@@ -1,7 +1,5 @@
 """Write the report: one page that shows what ran, on what, and what came out."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,53 +16,22 @@ from workflow_scripts.common.runtime import step
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.report import sections
+from workflow_scripts.report.artefacts import (
+    Data,
+    Model,
+    Readers,
+    Samples,
+    Study,
+    by_arm,
+    files_of,
+)
+from workflow_scripts.report.measures import families, row_of
 from workflow_scripts.report.page import page
 from workflow_scripts.report.pictures import examples, picture_file, pictures
 from workflow_scripts.report.provenance import commit, versions
+from workflow_scripts.report.studies import proof, removed, study
 
 EXAMPLES = 8  # images of each kind per class
-
-
-@dataclass(frozen=True)
-class Data:
-    """Files on the data, and the shards with the real images."""
-
-    labels: str
-    label_issues: str
-    cohort: str
-    exclusions: str
-    images: str
-    unmatched: str
-    rejects: list[str]
-    shards: list[str]
-
-
-@dataclass(frozen=True)
-class Model:
-    """Files of one trained model."""
-
-    training_log: str
-    loss_curve: str
-    forward_strip: str
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Files of one model sampled in one way, and what was measured on them."""
-
-    samples: str
-    shards: list[str]
-    denoising_strip: str
-    metrics: str
-    confusion_figure: str
-
-
-@dataclass(frozen=True)
-class Study:
-    """Files of one study."""
-
-    summary: str
-    forest: str
 
 
 def render_report(
@@ -74,6 +41,7 @@ def render_report(
     models: dict[str, Model],
     samples: dict[tuple[str, str], Samples],
     studies: dict[str, Study],
+    readers: dict[str, Readers],
     template: str | Path,
     style: str | Path,
 ) -> None:
@@ -83,6 +51,7 @@ def render_report(
     ----------
     config : the whole configuration; what it names is what is shown
     models, studies : by name
+    readers : by name, the reader studies that were answered
     samples : by the names of model and sampler
     template, style : the page's Jinja template and its style sheet
     """
@@ -94,6 +63,7 @@ def render_report(
         "dataset": config["dataset"],
         "classes": classes,
         **data_content(data, images, classes),
+        "split_words": sections.split_words(config["split"]),
         "models": [
             model_content(name, config["models"][name], files) for name, files in models.items()
         ],
@@ -102,14 +72,17 @@ def render_report(
             for names, files in samples.items()
         ],
         "studies": [
-            sections.study(
-                name,
-                read_table(files.summary, schemas.SUMMARY),
-                config["studies"][name],
-                classes,
-            )
-            | {"forest": picture_file(files.forest)}
+            study_content(name, config["studies"][name], files, classes)
             for name, files in studies.items()
+        ],
+        "readers": [
+            {
+                "name": name,
+                "settings": config["readers"][name],
+                "figure": picture_file(files.figure),
+                **sections.readers(read_table(files.scores, schemas.READER_SCORES)),
+            }
+            for name, files in readers.items()
         ],
         "seeds": sections.seeds(used(config)),
         "configuration": yaml.safe_dump(
@@ -174,7 +147,8 @@ def samples_content(
     model, sampler = names
     index = read_table(files.samples, schemas.SAMPLES)
     store = ImageStore(index, files.shards)
-    metrics = read_table(files.metrics, schemas.METRICS)
+    measured = families(read_table(files.metrics, schemas.METRICS), classes)
+    cards = row_of(measured, "class_accuracy"), row_of(measured, "kernel_distance")
     sheets = [
         {
             "name": name,
@@ -190,10 +164,30 @@ def samples_content(
         "number": len(index),
         "sheets": sheets,
         "denoising_strip": picture_file(files.denoising_strip),
-        "measures": sections.measures(metrics, classes),
-        "consistency": sections.consistency(metrics, classes),
-        "copies": sections.copies(metrics),
-        "confusion": picture_file(files.confusion_figure),
+        "families": measured,
+        "cards": [row for row in cards if row],
+        **{
+            name: picture_file(getattr(files, name)) for name in ("confusion", "physics", "closest")
+        },
+    }
+
+
+def study_content(name: str, settings: dict, files: Study, classes: list[str]) -> dict[str, Any]:
+    """Return what is shown of a study."""
+    return {
+        **study(
+            name,
+            read_table(files.summary, schemas.SUMMARY),
+            read_table(files.subgroups, schemas.SUBGROUPS),
+            settings,
+            classes,
+        ),
+        "removed": removed(by_arm(files.removed)),
+        "proof": proof(by_arm(files.separation)),
+        **{
+            figure: picture_file(getattr(files, figure))
+            for figure in ("forest", "ratios", "calibration")
+        },
     }
 
 
@@ -202,40 +196,6 @@ def used(config: dict) -> dict:
     kinds = {"phantom", "nih", "folder"} - {config["dataset"]["kind"]}
     dataset = {key: value for key, value in config["dataset"].items() if key not in kinds}
     return config | {"dataset": dataset}
-
-
-def files_of(given: Any, config: dict) -> dict[str, Any]:
-    """Sort the rule's lists of files by the names of models, samplers and studies.
-
-    The rule lists them in the sorted order of those names. Which samplers were applied to which
-    models, the paths of their images tell: …/<model>/<sampler>/samples.parquet.
-    """
-    models = sorted(config["models"])
-    pairs = [Path(path).parts[-3:-1] for path in given.samples]
-    studies = sorted(config["studies"])
-
-    def of(names: list, kind: type, **columns: Iterable) -> dict:
-        rows = zip(*columns.values(), strict=True)
-        found = [kind(**dict(zip(columns, row, strict=True))) for row in rows]
-        return dict(zip(names, found, strict=True))
-
-    return {
-        "data": Data(**{field.name: given[field.name] for field in fields(Data)}),
-        "models": of(models, Model, **{f.name: given[f.name] for f in fields(Model)}),
-        "samples": of(
-            pairs,
-            Samples,
-            samples=given.samples,
-            shards=[
-                [shard for shard in given.sample_shards if Path(path).parent in Path(shard).parents]
-                for path in given.samples
-            ],
-            denoising_strip=given.denoising_strip,
-            metrics=given.metrics,
-            confusion_figure=given.confusion_figure,
-        ),
-        "studies": of(studies, Study, summary=given.summary, forest=given.forest),
-    }
 
 
 if __name__ == "__main__":

@@ -1,116 +1,173 @@
-"""How well predictions separate the classes, under many weightings of the images at once.
+"""How good predictions are, under many weightings of the images at once.
 
-A bootstrap resample only changes how often each image counts. Sorting the scores once therefore
-serves every resample: what is left per resample is a cumulative sum of weights in that order.
+A bootstrap resample only changes how often each image counts. Whatever does not depend on that,
+above all the order of the scores, is worked out once per classifier; what is left per resample is a
+sparse sum of weights, each image in one place.
 """
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from workflow_scripts.common.schemas import MACRO
+from workflow_scripts.study.calibration import BINS, top_label
 
 
-def ranking(
-    scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return AUROC and average precision of `scores` under each weighting.
+class Ranking:
+    """How well scores put one class above the rest, under any weighting of the images.
 
     AUROC is the weighted share of pairs (positive, negative) that the scores rank rightly, a tie
-    counting one half (Mann and Whitney 1947). Average precision is the sum over thresholds of
+    counting one half (Mann and Whitney 1947). AUPRC, as average precision, is the sum over thresholds of
     precision times the recall gained there, without interpolation; ties share one threshold.
 
     Parameters
     ----------
     scores : float (n,), finite, higher for the positive class
     positive : bool (n,)
-    weights : (n, b), how often each image counts in each of b weightings; whole numbers, whose
-        sums float32 holds exactly below 2**24 images
-
-    Returns
-    -------
-    two float64 (b,) in [0, 1]; NaN where a weighting leaves no positive or no negative
+    within : bool (n,), the images that count at all; by default every one
     """
-    order = np.argsort(-scores, kind="stable")
-    ranked, hit = scores[order], positive[order]
-    # Ties form one group; only groups that hold a positive add to either measure.
-    first = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    held = np.add.reduceat(hit.astype(np.int64), first) > 0
-    start, end = first[held], np.r_[first[1:], len(hit)][held]
 
-    weights = np.asarray(weights, dtype=np.float32)[order]
-    everything, hits = running_sum(weights), running_sum(weights[hit])
-    rank = np.r_[0, np.cumsum(hit)]  # positives among the first 0, 1, … n rows
-    before, after = hits[rank[start]], hits[rank[end]]
-    positives, negatives = hits[-1], everything[-1] - hits[-1]
+    def __init__(
+        self, scores: np.ndarray, positive: np.ndarray, within: np.ndarray | None = None
+    ) -> None:
+        order = np.argsort(-scores, kind="stable")
+        if within is not None:
+            order = order[within[order]]
+        ranked, hit = scores[order], positive[order]
+        # Positives of one score form a group. The negatives above group g are those in rows 0 to g;
+        # those level with it count one half, and so are summed once more.
+        step = np.cumsum(np.r_[False, ranked[1:] != ranked[:-1]])
+        held = np.bincount(step[hit], minlength=len(ranked)) > 0
+        group = np.cumsum(held)[step]  # from 1; of a negative, the last one at or above it
+        self.groups = int(held.sum())
+        level = ~hit & held[step]
+        self.tied, tie = np.unique(group[level] - 1, return_inverse=True)
+        row = np.where(hit, self.groups + group, group)
+        row = np.r_[row, 2 * self.groups + 1 + tie]
+        column = np.r_[order, order[level]]
+        self.sums = csr_array(
+            (np.ones(len(row), dtype=np.float32), (row, column)),
+            shape=(2 * self.groups + 1 + len(self.tied), len(scores)),
+        )
 
-    gained = (after - before).astype(np.float64)
-    below, upto = everything[start] - before, everything[end] - after
-    with np.errstate(invalid="ignore", divide="ignore"):
-        wrong = np.einsum("ib,ib->b", gained, (below + upto) / 2)
-        auroc = 1 - wrong / (positives.astype(np.float64) * negatives)
-        precision = np.where(gained > 0, np.divide(after, everything[end], dtype=np.float64), 0)
-        average = np.einsum("ib,ib->b", gained, precision) / positives
-    defined = (positives > 0) & (negatives > 0)
-    return np.where(defined, auroc, np.nan), np.where(defined, average, np.nan)
+    def __call__(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return AUROC and AUPRC under each weighting.
 
+        Parameters
+        ----------
+        weights : (n, b), how often each image counts in each of b weightings; whole numbers, whose
+            sums float32 holds exactly below 2**24 images
 
-def running_sum(weights: np.ndarray) -> np.ndarray:
-    """Return sums of the first 0, 1, … n rows: (n + 1, b)."""
-    sums = np.zeros((len(weights) + 1, weights.shape[1]), dtype=weights.dtype)
-    np.cumsum(weights, axis=0, out=sums[1:])
-    return sums
+        Returns
+        -------
+        two float64 (b,) in [0, 1]; NaN where a weighting leaves no positive or no negative
+        """
+        gained, below, level = self.weigh(weights)
+        auroc = self.area(gained, below, level)
+        below[self.tied] += level
+        hits = np.cumsum(gained, axis=0)
+        called = hits + below[:-1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.divide(hits, np.maximum(called, 1), dtype=np.float64)
+            average = np.einsum("gb,gb->b", gained, precision) / gained.sum(axis=0)
+        return auroc, np.where(np.isnan(auroc), np.nan, average)
 
+    def auroc(self, weights: np.ndarray) -> np.ndarray:
+        """Return AUROC alone, as `__call__` does."""
+        return self.area(*self.weigh(weights))
 
-def balanced_accuracy(
-    probabilities: np.ndarray, class_ids: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """Return the mean over classes of the share of a class's images given to that class.
+    def weigh(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return sums of weights: float32, exact, each with a column per weighting.
 
-    Parameters
-    ----------
-    probabilities : float (n, K); an image is given to its most probable class
-    class_ids : int (n,) in [0, K)
-    weights : (n, b) as in `ranking`
+        Returns
+        -------
+        gained : (groups, b), positives of each group
+        below : (groups + 1, b), negatives scored above each; in the last row all of them
+        level : (tied groups, b), negatives level with each of `tied`
+        """
+        sums = self.sums @ np.asarray(weights, dtype=np.float32)
+        below, gained, level = np.split(sums, [self.groups + 1, 2 * self.groups + 1])
+        return gained, np.cumsum(below, axis=0), level
 
-    Returns
-    -------
-    float64 (b,) in [0, 1]; NaN where a weighting leaves a class without images
-    """
-    member = (class_ids[:, None] == np.arange(probabilities.shape[1])).astype(np.float32)
-    right = member * (probabilities.argmax(axis=1) == class_ids)[:, None]
-    weights = np.asarray(weights, dtype=np.float32)
-    with np.errstate(invalid="ignore"):
-        recall = (right.T @ weights).astype(np.float64) / (member.T @ weights)
-    return recall.mean(axis=0)
+    def area(self, gained: np.ndarray, below: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Return the AUROC of what `weigh` returns: float64 (b,)."""
+        wrong = (gained * below[:-1]).sum(axis=0, dtype=np.float64)
+        wrong += (gained[self.tied] * level).sum(axis=0, dtype=np.float64) / 2
+        pairs = gained.sum(axis=0).astype(np.float64) * below[-1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(pairs > 0, 1 - wrong / pairs, np.nan)
 
 
 def names(classes: list[str]) -> list[tuple[str, str]]:
-    """Return (metric, class name) of each row that `measure` returns, `MACRO` for all classes."""
+    """Return (metric, class name) of each row that `Measures` returns, `MACRO` for all classes."""
     ranked = [(metric, name) for metric in ("auroc", "auprc") for name in [*classes, MACRO]]
-    return [*ranked, ("balanced_accuracy", MACRO)]
+    whole = ("balanced_accuracy", "brier", "calibration_error")
+    return [*ranked, *((metric, MACRO) for metric in whole)]
 
 
-def measure(probabilities: np.ndarray, class_ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return every measure under each weighting, in the order of `names`.
+class Measures:
+    """Every measure of one classifier's predictions, under any weighting of the images.
 
-    One class against the rest, and their unweighted mean over classes: a rare class counts as
-    much as a common one. Where one class is undefined, so is the mean.
+    AUROC and AUPRC of one class against the rest, and their unweighted mean over
+    classes: a rare class counts as much as a common one. Where one class is undefined, so is the
+    mean. Balanced accuracy is the mean over classes of the share of a class's images given to it,
+    an image being given to its most probable class. The Brier score is the mean over images of
+    sum_k (p_k - y_k)^2, in [0, 2] (Brier 1950). The calibration error is that of the most probable
+    class, sum over bins of |right - sum of confidence| / images (expected calibration error, Guo
+    et al. 2017; bins as in `calibration`).
 
     Parameters
     ----------
     probabilities : float (n, K)
     class_ids : int (n,) in [0, K)
-    weights : (n, b) as in `ranking`
-
-    Returns
-    -------
-    float64 (2 K + 3, b)
     """
-    each = np.stack(
-        [
-            ranking(probabilities[:, number], class_ids == number, weights)
-            for number in range(probabilities.shape[1])
+
+    def __init__(self, probabilities: np.ndarray, class_ids: np.ndarray) -> None:
+        count, self.classes = probabilities.shape
+        probabilities = np.asarray(probabilities, dtype=np.float64)
+        truth = class_ids[:, None] == np.arange(self.classes)
+        self.rankings = [
+            Ranking(probabilities[:, number], truth[:, number]) for number in range(self.classes)
         ]
-    )  # (K, 2, b)
-    auroc, average = each[:, 0], each[:, 1]
-    balanced = balanced_accuracy(probabilities, class_ids, weights)
-    return np.vstack([auroc, auroc.mean(axis=0), average, average.mean(axis=0), balanced])
+        right = (probabilities.argmax(axis=1) == class_ids).astype(np.float64)
+        confidence, number = top_label(probabilities)
+        # Sums over images: right and all by class, right minus confidence by bin, squared errors.
+        values = [
+            right,
+            np.ones(count),
+            right - confidence,
+            np.square(probabilities - truth).sum(axis=1),
+        ]
+        k = self.classes
+        rows = [class_ids, k + class_ids, 2 * k + number, np.full(count, 2 * k + BINS)]
+        self.sums = csr_array(
+            (np.concatenate(values), (np.concatenate(rows), np.tile(np.arange(count), 4))),
+            shape=(2 * k + BINS + 1, count),
+        )
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Return every measure under each weighting, in the order of `names`.
+
+        Parameters
+        ----------
+        weights : (n, b) as in `Ranking`
+
+        Returns
+        -------
+        float64 (2 K + 5, b); NaN where a weighting leaves a class without images
+        """
+        each = np.array([ranking(weights) for ranking in self.rankings])  # (K, 2, b)
+        auroc, average = each[:, 0], each[:, 1]
+        ends = np.cumsum([self.classes, self.classes, BINS])
+        right, members, gaps, squares = np.split(self.sums @ weights, ends)
+        images = members.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            balanced = (right / members).mean(axis=0)
+        return np.vstack(
+            [
+                *(auroc, auroc.mean(axis=0)),
+                *(average, average.mean(axis=0)),
+                balanced,
+                squares[0] / images,
+                np.abs(gaps).sum(axis=0) / images,
+            ]
+        )

@@ -1,169 +1,51 @@
-"""Draw what a study shows: each class's difference to the reference arm with its interval."""
+"""Draw what a study shows: a forest plot, the gain against the synthetic ratio, and calibration."""
 
-import textwrap
 from pathlib import Path
 
-import matplotlib
-import numpy as np
-import pandas as pd
-
-from workflow_scripts.common.figures import ACCENT, INK, MUTED, WARM, plt, save_figure
-from workflow_scripts.common.numbers import signed
+from workflow_scripts.common.figures import save_figure
 from workflow_scripts.common.runtime import step
-from workflow_scripts.common.schemas import MACRO, SUMMARY
+from workflow_scripts.common.schemas import CALIBRATION, SUMMARY
 from workflow_scripts.common.tables import read_table
-
-TITLES = {"auroc": "AUROC", "auprc": "average precision"}
-WIDTH = 4.8  # inches: what is 9 points here is still readable on a phone
-LINE = 0.2  # inches per arm
+from workflow_scripts.study.forest import draw_forest
+from workflow_scripts.study.ratios import draw_ratios
+from workflow_scripts.study.reliability import draw_reliability
 
 
 def plot_study(
-    summary_path: Path, figure_path: Path, reference: str, bootstrap: int, phantom: bool
+    summary_path: Path,
+    calibration_path: Path,
+    forest_path: Path,
+    ratios_path: Path,
+    reliability_path: Path,
+    arms: list[tuple[str, dict]],
+    reference: str,
+    bootstrap: int,
+    phantom: bool,
 ) -> None:
-    """Write the forest plot (PNG) of the primary comparison's metric.
+    """Write three figures (PNG).
 
     Parameters
     ----------
+    arms : name and configuration section of each arm, in order
     reference : the arm that every other is compared with
     bootstrap : resamples that were drawn
-    phantom : whether the films are drawn ones, which the figure then says
+    phantom : whether the films are drawn ones, which the figures then say
     """
     summary = read_table(summary_path, SUMMARY)
-    metric = summary.loc[summary["primary"], "metric"].iloc[0]
-    rows = summary[(summary["metric"] == metric) & (summary["arm"] != reference)]
-    rows = rows.assign(missed=often_missed(rows, bootstrap))
-    arms = list(rows["arm"].unique())
-    classes = [MACRO, *(name for name in rows["class_name"].unique() if name != MACRO)]
-    colours = dict(zip(arms, palette(len(arms)), strict=True))
-    pitch = len(arms) * LINE + 0.22  # inches per class
-    height = len(classes) * pitch
-    figure, axes = plt.subplots(figsize=(WIDTH, height))
-    figure.subplots_adjust(left=0.3, right=0.67, bottom=0, top=1)
-
-    axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
-    beside = axes.get_yaxis_transform()
-    for place, class_name in enumerate(classes):
-        middle = place * pitch
-        if place % 2 == 0:
-            axes.axhspan(
-                middle - pitch / 2,
-                middle + pitch / 2,
-                xmin=-0.85,
-                xmax=1.9,
-                color="#f1f3f5",
-                zorder=0,
-                linewidth=0,
-                clip_on=False,
-            )
-        here = rows[rows["class_name"] == class_name].set_index("arm")
-        label_class(axes, class_name, here.iloc[0], middle)
-        for number, arm in enumerate(arms):
-            row, level = here.loc[arm], middle + (number - (len(arms) - 1) / 2) * LINE
-            clear = row["difference_low"] > 0 or row["difference_high"] < 0
-            clear = clear and not row["missed"]  # too narrow an interval proves nothing
-            axes.plot(
-                [row["difference_low"], row["difference_high"]],
-                [level, level],
-                color=colours[arm],
-                linewidth=1.6,
-                solid_capstyle="butt",
-            )
-            axes.plot(
-                row["difference"],
-                level,
-                marker="D" if class_name == MACRO else "o",
-                markersize=5,
-                color=colours[arm],
-                markerfacecolor=colours[arm] if clear else "white",
-            )
-            axes.text(
-                1.05, level, printed(row), transform=beside, va="center", fontsize=7, color=INK
-            )
-    reach = np.abs(rows[["difference_low", "difference_high"]].to_numpy()).max()
-    reach = 1.08 * max(float(reach), 0.01)
-    axes.set(xlim=(-reach, reach), ylim=(height - pitch / 2, -pitch / 2), yticks=[])
-    axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, symmetric=True))
-    axes.xaxis.set_major_formatter(lambda value, _: signed(value, 2))
-    axes.set_xlabel(f"difference in {TITLES[metric]} to “{reference}”")
-    handles = [
-        plt.Line2D([], [], color=colours[arm], marker="o", linewidth=1.6, label=arm) for arm in arms
-    ]
-    # Positions above and below the axes are in inches, so that the number of classes moves nothing.
-    top, bottom = 1 + 0.06 / height, -0.5 / height
-    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, top), ncols=3)
-    legend_height = 0.2 * -(-len(arms) // 3) + 0.1
-    if phantom:
-        note = {"ha": "center", "va": "bottom", "color": WARM}
-        figure.text(0.5, top + legend_height / height, "Phantom films, not patients", **note)
-    figure.text(
-        0.0, bottom, caption(rows, bootstrap), va="top", fontsize=7, color=MUTED, linespacing=1.4
-    )
-    save_figure(figure, figure_path)
-
-
-def label_class(axes: plt.Axes, class_name: str, row: pd.Series, middle: float) -> None:
-    """Write a class and how many test images and patients it has, left of the axes."""
-    name = "Mean of classes" if class_name == MACRO else class_name
-    mark = " †" if row["missed"] else ""
-    counts = ", ".join(
-        f"{row[column]:,} {noun}{'' if row[column] == 1 else 's'}"
-        for column, noun in (("positives", "image"), ("positive_patients", "patient"))
-    )
-    for text, below, size, colour in ((name + mark, -0.07, 9, INK), (counts, 0.09, 6.5, MUTED)):
-        axes.text(
-            -0.8,
-            middle + below,
-            text,
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=size,
-            color=colour,
-        )
-
-
-def caption(rows: pd.DataFrame, bootstrap: int) -> str:
-    """Return the sentences below the figure, wrapped to its width."""
-    row = rows.iloc[0]
-    primary = rows[rows["primary"]].iloc[0]
-    seeds = f"mean of {row['seeds']} seeds" if row["seeds"] > 1 else "one seed"
-    texts = [
-        f"Test set: {row['n_images']:,} images of {row['n_patients']:,} patients. Marks: {seeds}; "
-        "filled where the interval excludes 0. Lines: 95 % interval, paired bootstrap by patient "
-        f"({bootstrap:,} resamples), not corrected for the "
-        f"{len(rows)} comparisons shown.",
-        f"Primary comparison: “{primary['arm']}”, mean of classes, {printed(primary)}.",
-    ]
-    if rows["missed"].any():
-        texts.append(
-            "† Some resamples held no patient of a class and could not count: with so few patients "
-            "the interval is too narrow, and no mark is filled."
-        )
-    return "\n".join(textwrap.fill(text, 96) for text in texts)
-
-
-def often_missed(rows: pd.DataFrame, bootstrap: int) -> pd.Series:
-    """Return for each row whether over 1 % of the resamples held no patient of a class.
-
-    That is so for classes of fewer than five patients, and for the mean that needs them.
-    """
-    return rows["resamples"] < 0.99 * bootstrap
-
-
-def printed(row: pd.Series) -> str:
-    """Return "+0.012 (−0.003, +0.027)"."""
-    low, high = signed(row["difference_low"], 3), signed(row["difference_high"], 3)
-    return f"{signed(row['difference'], 3)} ({low}, {high})"
-
-
-def palette(count: int) -> list:
-    """Return `count` colours that stay apart."""
-    if count <= 3:
-        return [ACCENT, WARM, MUTED][:count]
-    return list(matplotlib.colormaps["viridis"](np.linspace(0, 0.85, count)))
+    calibration = read_table(calibration_path, CALIBRATION)
+    save_figure(draw_forest(summary, reference, bootstrap, phantom), forest_path)
+    save_figure(draw_ratios(summary, arms, reference, phantom), ratios_path)
+    names = [name for name, _ in arms]
+    save_figure(draw_reliability(calibration, summary, names, phantom), reliability_path)
 
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        plot_study(Path(snakemake.input.summary), Path(snakemake.output[0]), **config)
+        plot_study(
+            Path(snakemake.input.summary),
+            Path(snakemake.input.calibration),
+            Path(snakemake.output.forest),
+            Path(snakemake.output.ratios),
+            Path(snakemake.output.calibration),
+            **config,
+        )

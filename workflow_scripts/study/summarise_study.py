@@ -1,22 +1,29 @@
 """What a study shows, from its prediction files alone: every measure with its interval."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.runtime import log, progress, step
-from workflow_scripts.common.schemas import MACRO, PREDICTIONS, SUMMARY
+from workflow_scripts.common.runtime import step
+from workflow_scripts.common.schemas import CALIBRATION, PREDICTIONS, SUBGROUPS, SUMMARY
 from workflow_scripts.common.seeds import generator
 from workflow_scripts.common.tables import read_table, write_table
-from workflow_scripts.study.bootstrap import BLOCK, interval, resamples
-from workflow_scripts.study.measures import measure, names
+from workflow_scripts.study.bootstrap import resampled
+from workflow_scripts.study.calibration import reliability
+from workflow_scripts.study.delong import difference_interval
+from workflow_scripts.study.measures import Measures, names
+from workflow_scripts.study.subgroups import Group, GroupAuroc, find_groups, tabulate
+from workflow_scripts.study.summary import require_all_classes, summary_table
 
 
 def summarise_study(
     predictions: list[Path],
     summary_path: Path,
+    subgroups_path: Path,
+    calibration_path: Path,
     arms: list[str],
     reference: str,
     primary: dict,
@@ -24,7 +31,7 @@ def summarise_study(
     bootstrap: int,
     classes: list[str],
 ) -> None:
-    """Write one row per measure, class and arm (SUMMARY).
+    """Write one row per measure, class and arm (SUMMARY), by group (SUBGROUPS), and CALIBRATION.
 
     Parameters
     ----------
@@ -33,11 +40,19 @@ def summarise_study(
     bootstrap : resamples of test patients
     """
     test, probabilities = read_predictions(predictions, arms, seeds, classes)
-    write_table(
-        summarise(test, probabilities, arms, reference, primary, bootstrap, classes),
-        summary_path,
-        SUMMARY,
+    summary, subgroups = summarise(
+        test, probabilities, arms, reference, primary, bootstrap, classes
     )
+    class_ids = test["class_id"].to_numpy()
+    calibration = pd.concat(
+        [
+            reliability(of_arm, class_ids).assign(arm=arm)
+            for arm, of_arm in zip(arms, probabilities, strict=True)
+        ]
+    )
+    write_table(summary, summary_path, SUMMARY)
+    write_table(subgroups, subgroups_path, SUBGROUPS)
+    write_table(calibration, calibration_path, CALIBRATION)
 
 
 def read_predictions(
@@ -47,7 +62,7 @@ def read_predictions(
 
     Returns
     -------
-    test : image_id, patient_id, class_id, class_name, sorted by image_id
+    test : image_id, patient_id, class_id, class_name, sex, view, sorted by image_id
     probabilities : float64 (arms, seeds, images, classes)
 
     Raises
@@ -55,7 +70,7 @@ def read_predictions(
     InputError
         If an arm and seed has no file, or files disagree about the test images.
     """
-    described = ["image_id", "patient_id", "class_id", "class_name"]
+    described = ["image_id", "patient_id", "class_id", "class_name", "sex", "view"]
     columns = [f"p_{number}" for number in range(len(classes))]
     test, found = None, {}
     for path in paths:
@@ -86,98 +101,62 @@ def summarise(
     primary: dict,
     bootstrap: int,
     classes: list[str],
-) -> pd.DataFrame:
-    """Return SUMMARY.
-
-    A value is the mean over seeds of the measure on the test images; its interval, and that of
-    the difference to the reference, is the 95 % percentile interval of that mean over resamples
-    of patients. It speaks of other test patients, not of other training runs: those show in
-    `seed_sd` and `difference_seed_sd`, standard deviations over seeds.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return SUMMARY, of which `summary_table` says more, and SUBGROUPS.
 
     Parameters
     ----------
-    test : image_id, patient_id, class_id
+    test : image_id, patient_id, class_id, class_name, sex, view
     probabilities : float (arms, seeds, images, classes)
     """
-    class_ids = test["class_id"].to_numpy()
-    absent = [name for number, name in enumerate(classes) if number not in class_ids]
-    if absent:
-        raise InputError(
-            f"no test image shows {', '.join(absent)}, so no classifier can be judged on it. "
-            "Enlarge split.fractions.test or leave the class out of cohort.classes."
-        )
-    rows = names(classes)
-    arm_count, seed_count = probabilities.shape[:2]
-    runs = list(np.ndindex(arm_count, seed_count))
-    once = np.ones((len(test), 1), dtype=np.float32)
-    point = np.empty((arm_count, seed_count, len(rows)))
-    for run in runs:
-        point[run] = measure(probabilities[run], class_ids, once)[:, 0]
-
-    # Seeds are averaged on the way: what is kept is (arms, measures, resamples).
-    drawn = np.zeros((arm_count, len(rows), bootstrap))
-    blocks = resamples(test["patient_id"].to_numpy(), bootstrap, generator("bootstrap"))
-    start = 0
-    for weights in progress(blocks, "resampling", -(-bootstrap // BLOCK), unit="block"):
-        stop = start + weights.shape[1]
-        for arm, seed in runs:
-            values = measure(probabilities[arm, seed], class_ids, weights)
-            drawn[arm, :, start:stop] += values
-        start = stop
-    drawn /= seed_count
-
-    base = arms.index(reference)
-    low, high = interval(drawn)
-    difference_low, difference_high = interval(drawn - drawn[base])
-    used = (~np.isnan(drawn[base])).sum(axis=-1)
-    if used.min() < bootstrap:
-        log.warning(
-            "a class has so few test patients that %d of %d resamples held none of them; its "
-            "intervals rest on the others and are too narrow",
-            bootstrap - used.min(),
-            bootstrap,
-        )
-    table = []
-    for number, (metric, class_name) in enumerate(rows):
-        shown = test if class_name == MACRO else test[class_ids == classes.index(class_name)]
-        for position, arm in enumerate(arms):
-            seen, beside = point[position, :, number], point[base, :, number]
-            compared = position != base
-            table.append(
-                {
-                    "metric": metric,
-                    "class_name": class_name,
-                    "arm": arm,
-                    "primary": (metric, class_name, arm)
-                    == (primary["metric"], MACRO, primary["arm"]),
-                    "n_images": len(test),
-                    "n_patients": test["patient_id"].nunique(),
-                    "positives": len(shown),
-                    "positive_patients": shown["patient_id"].nunique(),
-                    "seeds": seed_count,
-                    "value": seen.mean(),
-                    "low": low[position, number],
-                    "high": high[position, number],
-                    "seed_sd": spread(seen),
-                    "difference": (seen - beside).mean() if compared else np.nan,
-                    "difference_low": difference_low[position, number] if compared else np.nan,
-                    "difference_high": difference_high[position, number] if compared else np.nan,
-                    "difference_seed_sd": spread(seen - beside) if compared else np.nan,
-                    "resamples": used[number],
-                }
-            )
-    return pd.DataFrame(table)
+    require_all_classes(test, classes)
+    class_ids, groups = test["class_id"].to_numpy(), find_groups(test, classes)
+    judges = [[judge(run, class_ids, groups) for run in seeds] for seeds in probabilities]
+    patients = test["patient_id"].to_numpy()
+    point, drawn = resampled(judges, patients, bootstrap, generator("bootstrap"))
+    rows = len(names(classes))
+    subgroups = tabulate(
+        test, groups, arms, reference, point[..., rows:].mean(axis=1), drawn[:, rows:]
+    )
+    table = summary_table(
+        point[..., :rows], drawn[:, :rows], test, arms, reference, primary, classes
+    )
+    add_delong(table, probabilities, class_ids, arms, reference, classes)
+    return table, subgroups
 
 
-def spread(values: np.ndarray) -> float:
-    """Return the standard deviation over seeds; NaN of a single one."""
-    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+def judge(
+    run: np.ndarray, class_ids: np.ndarray, groups: list[Group]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what judges one classifier's predictions (n, K): its measures, then its groups."""
+    measures, by_group = Measures(run, class_ids), GroupAuroc(run, class_ids, groups)
+    return lambda weights: np.vstack([measures(weights), by_group(weights)])
+
+
+def add_delong(
+    table: pd.DataFrame,
+    probabilities: np.ndarray,
+    class_ids: np.ndarray,
+    arms: list[str],
+    reference: str,
+    classes: list[str],
+) -> None:
+    """Add `delong_low` and `delong_high` of each class's AUROC, from (arms, seeds, images, classes)."""
+    base = probabilities[arms.index(reference)]
+    for arm, of_arm in zip(arms, probabilities, strict=True):
+        for number, name in enumerate(classes):
+            row = (table["metric"] == "auroc") & (table["class_name"] == name)
+            row &= (table["arm"] == arm) & (arm != reference)
+            ends = difference_interval(of_arm[..., number], base[..., number], class_ids == number)
+            table.loc[row, ["delong_low", "delong_high"]] = ends
 
 
 if __name__ == "__main__":
     with step(snakemake) as config:
         summarise_study(
             [Path(path) for path in snakemake.input.predictions],
-            Path(snakemake.output[0]),
+            Path(snakemake.output.summary),
+            Path(snakemake.output.subgroups),
+            Path(snakemake.output.calibration),
             **config,
         )

@@ -15,7 +15,7 @@ from workflow_scripts.common.devices import can_compile, leased_devices
 from workflow_scripts.common.files import sha256_of, whole_file, write_text
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.runtime import RESOURCES, log, step
-from workflow_scripts.common.schemas import TRAINING_LOG
+from workflow_scripts.common.schemas import SEEN, TRAINING_LOG
 from workflow_scripts.common.tables import write_table
 from workflow_scripts.diffusion.conditions import measured_conditions
 from workflow_scripts.diffusion.network import build_network
@@ -130,6 +130,12 @@ def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
 
 
+def write_seen(images: Path, shards: list[Path], seen: Path) -> None:
+    """Write which images a training is given (SEEN): those of `read_split`."""
+    table = read_split(images, shards, "train").table
+    write_table(table[["image_id", "patient_id"]], seen, SEEN)
+
+
 if __name__ == "__main__":
     with step(snakemake) as config:
         train_diffusion(
@@ -143,4 +149,9 @@ if __name__ == "__main__":
             config,
             snakemake.params.code,
             snakemake.resources.get("gpu"),
+        )
+        write_seen(
+            Path(snakemake.input.images),
+            [Path(path) for path in snakemake.input.shards],
+            Path(snakemake.output.seen),
         )

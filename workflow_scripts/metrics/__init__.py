@@ -1,0 +1,1 @@
+"""The mathematics of judging: features and images in, estimates with intervals out."""
