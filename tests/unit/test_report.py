@@ -802,7 +802,8 @@ def test_every_measure_has_a_family_and_a_meaning():
     [
         ({}, "5 % of the way from other real patients to noise (4 % to 6 %)."),
         ({"low": 0.005}, "Cannot be told from other real patients; at worst 6 % of the way"),
-        ({"low": 0.02}, "Cannot be told from other real patients; at worst 6 %"),
+        ({"low": 0.02}, "real patients to noise (less than 1 % to 6 %)."),
+        ({"ceiling": 1e6}, "Worse than other real patients, by less than 1 % of the way to noise."),
         ({"low": -0.1, "high": -0.05}, "are nearer to the test films than other real patients"),
         ({"low": np.nan, "high": np.nan}, "without an interval nothing follows from it."),
         ({"low": 0.1, "high": 5}, "cannot be told from noise."),

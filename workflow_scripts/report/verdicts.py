@@ -137,7 +137,8 @@ def verdict(row: dict) -> str:
 def standing(row: dict) -> str:
     """Return where the value stands between its floor and what fails.
 
-    Ends are judged as they are printed: one that prints as 0 % is the floor, as 100 % the ceiling.
+    Noise may lie so far off that all that is real stands at 0 %: an interval above the floor is
+    worse than the floor, however little of the way that is.
     """
     found, failure = way(row), CEILINGS[row["ceiling_of"]]
     real = FLOORS.get(row["metric"], REAL)
@@ -147,22 +148,29 @@ def standing(row: dict) -> str:
     if not (known(found.low) and known(found.high)):
         where = share if 0 <= found.value <= 1 else "outside the way from floor to ceiling"
         return f"{where}; without an interval nothing follows from it"
-    low, high = round(found.low, 2), round(found.high, 2)
+    low, high = found.low, found.high
     side = ""
     if row["metric"] in TWO_SIDED:
         side = f", {TWO_SIDED[row['metric']][row['value'] > row['floor']]} than real films"
     if low >= 1:
         return f"fails: as far from {real} as {failure}, or farther{side}"
-    if high < 0:
+    if round(high, 2) < 0:
         return f"synthetic images {BEYOND.get(row['metric'], NEARER)}"
     if low <= 0 and high >= 1:
         return f"the interval holds both {real} and {failure}: it decides nothing"
     if low <= 0:
         text = f"cannot be told from {real}"
-        return text if high <= 0 else f"{text}; at worst {percent(high)} of the way to {failure}"
+        return (
+            text
+            if round(high, 2) <= 0
+            else f"{text}; at worst {percent(high)} of the way to {failure}"
+        )
     if high >= 1:
         return f"{share}{side}; cannot be told from {failure}"
-    return f"{share} ({percent(low)} to {percent(high)}){side}"
+    if high < 0.01:
+        return f"worse than {real}, by less than 1\u00a0% of the way to {failure}{side}"
+    least = percent(low) if low >= 0.005 else "less than 1\u00a0%"
+    return f"{share} ({least} to {percent(high)}){side}"
 
 
 def blind(row: dict) -> bool:
