@@ -79,6 +79,7 @@ rule comparison:
 rule study:
     input:
         expand(rules.summarise_study.output, study=config["studies"]),
+        expand(rules.plot_study.output, study=config["studies"]),
 
 
 # Of folds that have run: each is a run of its own.
