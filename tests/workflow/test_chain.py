@@ -83,9 +83,9 @@ def test_a_second_run_does_nothing(snakemake, phantom_run, phantom_config):
 def test_the_same_seed_gives_the_same_bytes_in_another_folder(
     snakemake, phantom_run, phantom_config, tmp_path
 ):
-    snakemake(tmp_path, "samples", "--configfile", phantom_config)
+    snakemake(tmp_path, "evaluate", "--configfile", phantom_config)
     patterns = [
-        "**/*.parquet",
+        "**/*.parquet",  # the measures as well
         "**/*.csv",
         "**/*.npy",
         "**/*.safetensors",

@@ -111,8 +111,15 @@ def row(
 
 
 def metrics_table(rows: Iterable[dict], seed: int) -> pd.DataFrame:
-    """Return rows as METRICS, which there may be none of."""
-    return table_of((row | {"seed": seed} for row in rows), METRICS)
+    """Return rows as METRICS, which there may be none of; numbers to nine significant digits.
+
+    The digits beyond depend on where in memory an array happened to begin, which decides in what
+    order sums are taken: the same images must give the same bytes.
+    """
+    table = table_of((row | {"seed": seed} for row in rows), METRICS)
+    for name in table.select_dtypes("float64"):
+        table[name] = np.array([float(f"{value:.9g}") for value in table[name]], dtype=np.float64)
+    return table
 
 
 def of_class(by_class: dict[str, np.ndarray], label: str) -> np.ndarray:
