@@ -118,7 +118,7 @@ def feature_spaces(training: np.ndarray, classifier: Path) -> dict[str, FeatureS
     domain = Domain(classifier, torch.device("cpu"))
     extractors = {
         "domain classifier": lambda images: np.concatenate(
-            [domain(part) for part in np.array_split(images, -(-len(images) // 256))]
+            [domain(part)[0] for part in np.array_split(images, -(-len(images) // 256))]
         ),
         "HOG": oriented_gradients,
         "pixel PCA": lambda images: components.transform(flat(images)),
