@@ -31,6 +31,8 @@ if KIND == "phantom":
             truth=f"{RAW}/truth.parquet",
         log:
             f"{DATA}/logs/describe_phantom.log",
+        benchmark:
+            f"{DATA}/benchmarks/describe_phantom.tsv"
         threads: 1
         params:
             config=canonical(phantom=DATASET["phantom"]),
@@ -45,6 +47,8 @@ if KIND == "phantom":
             archive=f"{RAW}/{{archive}}.tar.gz",
         log:
             f"{DATA}/logs/draw_phantom/{{archive}}.log",
+        benchmark:
+            f"{DATA}/benchmarks/draw_phantom/{{archive}}.tsv"
         threads: 1
         params:
             config=canonical(phantom=DATASET["phantom"]),
@@ -95,6 +99,8 @@ if KIND == "nih":
                 table=LABEL_TABLE,
             log:
                 f"{DATA}/logs/extract_label_table.log",
+            benchmark:
+                f"{DATA}/benchmarks/extract_label_table.tsv"
             threads: 1
             params:
                 config=canonical(),
@@ -111,6 +117,8 @@ if KIND == "nih":
                 receipt=f"{RAW}/{{archive}}.verified.json",
             log:
                 f"{DATA}/logs/verify_archive/{{archive}}.log",
+            benchmark:
+                f"{DATA}/benchmarks/verify_archive/{{archive}}.tsv"
             threads: 1
             params:
                 config=lambda w: canonical(archive=w.archive, **expected(w)),
@@ -127,6 +135,8 @@ if KIND == "nih":
                 archive=f"{RAW}/{{archive}}.tar.gz",
             log:
                 f"{DATA}/logs/download_archive/{{archive}}.log",
+            benchmark:
+                f"{DATA}/benchmarks/download_archive/{{archive}}.tsv"
             threads: 1
             params:
                 config=lambda w: canonical(
@@ -159,6 +169,8 @@ if KIND in ("folder", "dicom"):
             files=f"{RAW}/files.parquet",
         log:
             f"{DATA}/logs/list_files.log",
+        benchmark:
+            f"{DATA}/benchmarks/list_files.tsv"
         threads: 1
         params:
             config=lambda w: canonical(

@@ -11,6 +11,8 @@ rule train_domain_classifier:
         seen=f"{DATA}/classifier/{SIZE}/domain_seen.parquet",
     log:
         f"{DATA}/logs/train_domain_classifier/domain.log",
+    benchmark:
+        f"{DATA}/benchmarks/train_domain_classifier/domain.tsv"
     threads: 2
     resources:
         gpu=GPUS,
@@ -32,6 +34,8 @@ rule train_on_synthetic:
         f"{DATA}/evaluate/{{model}}/{{sampler}}/synthetic_trained.npy",
     log:
         f"{DATA}/logs/train_on_synthetic/{{model}}_{{sampler}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/train_on_synthetic/{{model}}_{{sampler}}.tsv"
     threads: 2
     resources:
         gpu=GPUS,

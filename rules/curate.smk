@@ -33,6 +33,8 @@ rule parse_labels:
         issues=f"{DATA}/label_issues.parquet",
     log:
         f"{DATA}/logs/parse_labels/parse_labels.log",
+    benchmark:
+        f"{DATA}/benchmarks/parse_labels/parse_labels.tsv"
     threads: 1
     params:
         config=canonical(**label_layout()),
@@ -50,6 +52,8 @@ rule filter_cohort:
         exclusions=f"{DATA}/exclusions.parquet",
     log:
         f"{DATA}/logs/filter_cohort/filter_cohort.log",
+    benchmark:
+        f"{DATA}/benchmarks/filter_cohort/filter_cohort.tsv"
     threads: 1
     params:
         config=canonical(classes=CLASSES, labels=config["cohort"]["labels"]),
@@ -71,6 +75,8 @@ rule split_patients:
         **SPLIT_FILES,
     log:
         f"{DATA}/logs/split_patients/split_patients.log",
+    benchmark:
+        f"{DATA}/benchmarks/split_patients/split_patients.tsv"
     threads: 1
     params:
         config=canonical(**HOW_SPLIT),
@@ -93,6 +99,8 @@ rule check_leaks:
         ),
     log:
         f"{DATA}/logs/check_leaks/check_leaks.log",
+    benchmark:
+        f"{DATA}/benchmarks/check_leaks/check_leaks.tsv"
     threads: 1
     params:
         config=canonical(**HOW_SPLIT),
@@ -110,6 +118,8 @@ rule join_metadata:
         metadata=f"{DATA}/metadata.parquet",
     log:
         f"{DATA}/logs/join_metadata/join_metadata.log",
+    benchmark:
+        f"{DATA}/benchmarks/join_metadata/join_metadata.tsv"
     threads: 1
     params:
         config=canonical(),

@@ -42,6 +42,8 @@ rule measure_distribution:
         metrics=f"{PAIR}/parts/distribution_{{extractor}}.parquet",
     log:
         f"{DATA}/logs/measure_distribution/{{model}}_{{sampler}}_{{extractor}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/measure_distribution/{{model}}_{{sampler}}_{{extractor}}.tsv"
     wildcard_constraints:
         extractor="[a-z0-9]+",
     threads: 2
@@ -64,6 +66,8 @@ rule measure_diversity:
         metrics=f"{PAIR}/parts/diversity.parquet",
     log:
         f"{DATA}/logs/measure_diversity/{{model}}_{{sampler}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/measure_diversity/{{model}}_{{sampler}}.tsv"
     threads: 2
     params:
         config=canonical(classes=CLASSES, **evaluate_setting("lpips", "pairs", "seed")),
@@ -99,6 +103,8 @@ rule measure_condition:
         ),
     log:
         f"{DATA}/logs/measure_condition/{{model}}_{{sampler}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/measure_condition/{{model}}_{{sampler}}.tsv"
     threads: 2
     params:
         config=canonical(classes=CLASSES, **evaluate_setting("seed")),
@@ -126,6 +132,8 @@ rule measure_physics:
         ),
     log:
         f"{DATA}/logs/measure_physics/{{model}}_{{sampler}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/measure_physics/{{model}}_{{sampler}}.tsv"
     threads: 2
     params:
         config=canonical(classes=CLASSES, **evaluate_setting("seed")),
@@ -158,6 +166,8 @@ rule audit_copies:
         ),
     log:
         f"{DATA}/logs/audit_copies/{{model}}_{{sampler}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/audit_copies/{{model}}_{{sampler}}.tsv"
     threads: 2
     params:
         config=canonical(
@@ -181,6 +191,8 @@ rule collect_metrics:
         metrics=f"{PAIR}/metrics.parquet",
     log:
         f"{DATA}/logs/collect_metrics/{{model}}_{{sampler}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/collect_metrics/{{model}}_{{sampler}}.tsv"
     params:
         config=canonical(),
         code=fingerprint("evaluate/collect_metrics"),
@@ -205,6 +217,8 @@ rule compare_models:
         ),
     log:
         f"{DATA}/logs/compare_models/compare_models.log",
+    benchmark:
+        f"{DATA}/benchmarks/compare_models/compare_models.tsv"
     params:
         # As pairs: sorted keys would lose the order of the inputs.
         config=canonical(

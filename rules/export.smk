@@ -53,6 +53,8 @@ rule export_model:
         samples=f"{EXPORT}/samples.png",
     log:
         f"{DATA}/logs/export_model/{{model}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/export_model/{{model}}.tsv"
     params:
         config=lambda w: canonical(
             name=w.model,

@@ -44,7 +44,9 @@ rule fetch_weights:
     output:
         "results/weights/{weights}.pt",
     log:
-        "results/weights/{weights}.log",
+        "results/weights/logs/fetch_weights/{weights}.log",
+    benchmark:
+        "results/weights/benchmarks/fetch_weights/{weights}.tsv"
     wildcard_constraints:
         weights="[a-z0-9]+",
     params:
@@ -67,6 +69,8 @@ rule draw_controls:
         planted_index=f"{CONTROLS}/planted.parquet",
     log:
         f"{DATA}/logs/draw_controls/{SIZE}.log",
+    benchmark:
+        f"{DATA}/benchmarks/draw_controls/{SIZE}.tsv"
     params:
         config=canonical(seed=config["evaluate"]["seed"]),
         code=fingerprint("features/draw_controls"),
@@ -83,6 +87,8 @@ rule extract_features:
         classes=f"{FEATURES}/{{extractor}}/{{images}}.classes.npy",
     log:
         f"{DATA}/logs/extract_features/{{extractor}}/{{images}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/extract_features/{{extractor}}/{{images}}.tsv"
     wildcard_constraints:
         extractor="(?!controls)[a-z0-9]+",
         images="|".join(map(re.escape, IMAGE_SETS)),

@@ -39,6 +39,8 @@ rule make_reader_study:
         key=f"{DATA}/readers/{{readers}}/key.parquet",
     log:
         f"{DATA}/logs/make_reader_study/{{readers}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/make_reader_study/{{readers}}.tsv"
     params:
         config=lambda w: canonical(
             classes=CLASSES,
@@ -70,6 +72,8 @@ rule score_readers:
         ),
     log:
         f"{DATA}/logs/score_readers/{{readers}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/score_readers/{{readers}}.tsv"
     params:
         config=lambda w: canonical(
             folder=READERS[w.readers]["responses"],

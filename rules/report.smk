@@ -79,6 +79,8 @@ rule render_report:
         ),
     log:
         f"{DATA}/logs/render_report.log",
+    benchmark:
+        f"{DATA}/benchmarks/render_report.tsv"
     params:
         # Without what jobs are given, and without what reaches the page through its inputs alone:
         # another device, more of them, or other folders make no other page.

@@ -52,6 +52,8 @@ rule draw_samples:
         index=f"{SAMPLES}/{{cls}}/{{cls}}_{{shard}}.parquet",
     log:
         f"{DATA}/logs/draw_samples/{{model}}_{{sampler}}_{{cls}}_{{shard}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/draw_samples/{{model}}_{{sampler}}_{{cls}}_{{shard}}.tsv"
     threads: 2
     resources:
         gpu=GPUS,
@@ -88,6 +90,8 @@ rule collect_samples:
         ],
     log:
         f"{DATA}/logs/collect_samples/{{model}}_{{sampler}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/collect_samples/{{model}}_{{sampler}}.tsv"
     params:
         code=fingerprint("sampling/collect_samples"),
     script:
@@ -111,6 +115,8 @@ rule plot_denoising:
         ),
     log:
         f"{DATA}/logs/plot_denoising/{{model}}_{{sampler}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/plot_denoising/{{model}}_{{sampler}}.tsv"
     threads: 2
     resources:
         gpu=GPUS,

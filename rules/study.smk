@@ -87,6 +87,8 @@ rule plan_arms:
         f"{STUDY}/arms.parquet",
     log:
         f"{DATA}/logs/plan_arms/{{study}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/plan_arms/{{study}}.tsv"
     priority: 1  # a plan that fails should do so before hours of training
     params:
         config=lambda w: canonical(
@@ -112,6 +114,8 @@ rule compose_arm:
         removed=f"{STUDY}/arms/{{arm}}.json",
     log:
         f"{DATA}/logs/compose_arm/{{study}}_{{arm}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/compose_arm/{{study}}_{{arm}}.tsv"
     params:
         config=lambda w: canonical(
             study=w.study,
@@ -137,6 +141,8 @@ rule prove_separation:
         f"{STUDY}/separation/{{arm}}.json",
     log:
         f"{DATA}/logs/prove_separation/{{study}}_{{arm}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/prove_separation/{{study}}_{{arm}}.tsv"
     params:
         config=lambda w: canonical(
             study=w.study,
@@ -162,6 +168,8 @@ rule train_arm:
         f"{STUDY}/predictions/{{arm}}_seed{{seed}}.parquet",
     log:
         f"{DATA}/logs/train_arm/{{study}}_{{arm}}_seed{{seed}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/train_arm/{{study}}_{{arm}}_seed{{seed}}.tsv"
     threads: 2
     resources:
         gpu=GPUS,
@@ -192,6 +200,8 @@ rule summarise_study:
         calibration=f"{STUDY}/calibration.parquet",
     log:
         f"{DATA}/logs/summarise_study/{{study}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/summarise_study/{{study}}.tsv"
     params:
         config=lambda w: canonical(
             arms=list(STUDIES[w.study]["arms"]),
@@ -231,6 +241,8 @@ rule plot_study:
         ),
     log:
         f"{DATA}/logs/plot_study/{{study}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/plot_study/{{study}}.tsv"
     params:
         # As pairs: sorted keys would lose the order of the arms.
         config=lambda w: canonical(
@@ -294,6 +306,8 @@ rule pool_folds:
         ),
     log:
         f"{DATA}/logs/pool_folds/{{study}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/pool_folds/{{study}}.tsv"
     params:
         config=lambda w: canonical(
             datasets=CROSS["datasets"],

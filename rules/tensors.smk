@@ -12,6 +12,8 @@ rule resize_archive:
         rejects=f"{TENSORS}/{{archive}}.rejects.parquet",
     log:
         f"{DATA}/logs/resize_archive/{SIZE}/{{archive}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/resize_archive/{SIZE}/{{archive}}.tsv"
     threads: 1
     params:
         config=lambda w: canonical(
@@ -38,6 +40,8 @@ rule select_images:
         unmatched=f"{TENSORS}/unmatched.parquet",
     log:
         f"{DATA}/logs/select_images.log",
+    benchmark:
+        f"{DATA}/benchmarks/select_images.tsv"
     threads: 1
     params:
         config=canonical(max_missing=config["tensors"]["max_missing"], classes=CLASSES),

@@ -22,6 +22,8 @@ rule train_diffusion:
         ),
     log:
         f"{DATA}/logs/train_diffusion/{{model}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/train_diffusion/{{model}}.tsv"
     threads: lambda w: max(2, config["models"][w.model]["gpus"])
     resources:
         gpu=model_gpus,
@@ -53,6 +55,8 @@ rule choose_average:
         average=f"{MODEL}/average.parquet",
     log:
         f"{DATA}/logs/choose_average/{{model}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/choose_average/{{model}}.tsv"
     threads: 2
     resources:
         gpu=GPUS,
@@ -88,6 +92,8 @@ rule plot_training:
         ),
     log:
         f"{DATA}/logs/plot_training/{{model}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/plot_training/{{model}}.tsv"
     params:
         config=lambda w: canonical(seed=config["models"][w.model]["training"]["seed"]),
         code=fingerprint("training/plot_training"),
