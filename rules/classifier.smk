@@ -10,11 +10,12 @@ rule train_domain_classifier:
         log=f"{DATA}/classifier/{SIZE}/domain_log.parquet",
         seen=f"{DATA}/classifier/{SIZE}/domain_seen.parquet",
     log:
-        f"{DATA}/logs/train_domain_classifier/domain.log",
+        f"{DATA}/logs/train_domain_classifier/{SIZE}.log",
     benchmark:
-        f"{DATA}/benchmarks/train_domain_classifier/domain.tsv"
+        f"{DATA}/benchmarks/train_domain_classifier/{SIZE}.tsv"
     threads: 2
     resources:
+        cache=CACHE,
         gpu=GPUS,
         device=config["device"],
     params:
@@ -29,7 +30,7 @@ rule train_on_synthetic:
         images=f"{TENSORS}/images.parquet",
         shards=SHARDS,
         samples=f"{DATA}/samples/{{model}}/{{sampler}}/samples.parquet",
-        sample_shards=sample_shards(".npy"),
+        sample_shards=SAMPLE_SHARDS,
     output:
         f"{DATA}/evaluate/{{model}}/{{sampler}}/synthetic_trained.npy",
     log:
@@ -38,6 +39,7 @@ rule train_on_synthetic:
         f"{DATA}/benchmarks/train_on_synthetic/{{model}}_{{sampler}}.tsv"
     threads: 2
     resources:
+        cache=CACHE,
         gpu=GPUS,
         device=config["device"],
     params:

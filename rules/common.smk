@@ -1,6 +1,7 @@
 # Configuration, names and the two parameters that every rule carries.
 
 import json
+import os
 
 from snakemake.exceptions import WorkflowError
 
@@ -20,6 +21,16 @@ CLASSES = config["cohort"]["classes"]
 # GPUs that a job asks for. The device is a resource, no parameter: whoever moves to another machine
 # keeps the models of the first. On the CPU a job asks for none, so that only cores bound how many jobs run.
 GPUS = 0 if config["device"] == "cpu" else 1
+# Whether expensive products are taken from the cache between workflows and put there. A cluster's
+# jobs are not told of --cache, but they see the environment.
+if workflow.is_main_process and not workflow.enable_cache:
+    os.environ.pop("SNAKEMAKE_OUTPUT_CACHE", None)
+CACHE = int("SNAKEMAKE_OUTPUT_CACHE" in os.environ)
+if workflow.enable_cache and workflow.workflow_settings.cache:
+    raise WorkflowError(
+        "--cache: name no rules after it. Synthorax keeps what its expensive rules make in a cache "
+        "of its own, in the folder that SNAKEMAKE_OUTPUT_CACHE names."
+    )
 
 
 def model_gpus(wildcards):

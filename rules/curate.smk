@@ -32,9 +32,9 @@ rule parse_labels:
         labels=f"{DATA}/labels.parquet",
         issues=f"{DATA}/label_issues.parquet",
     log:
-        f"{DATA}/logs/parse_labels/parse_labels.log",
+        f"{DATA}/logs/parse_labels.log",
     benchmark:
-        f"{DATA}/benchmarks/parse_labels/parse_labels.tsv"
+        f"{DATA}/benchmarks/parse_labels.tsv"
     threads: 1
     params:
         config=canonical(**label_layout()),
@@ -51,9 +51,9 @@ rule filter_cohort:
         cohort=f"{DATA}/cohort.parquet",
         exclusions=f"{DATA}/exclusions.parquet",
     log:
-        f"{DATA}/logs/filter_cohort/filter_cohort.log",
+        f"{DATA}/logs/filter_cohort.log",
     benchmark:
-        f"{DATA}/benchmarks/filter_cohort/filter_cohort.tsv"
+        f"{DATA}/benchmarks/filter_cohort.tsv"
     threads: 1
     params:
         config=canonical(classes=CLASSES, labels=config["cohort"]["labels"]),
@@ -74,9 +74,9 @@ rule split_patients:
     output:
         **SPLIT_FILES,
     log:
-        f"{DATA}/logs/split_patients/split_patients.log",
+        f"{DATA}/logs/split_patients.log",
     benchmark:
-        f"{DATA}/benchmarks/split_patients/split_patients.tsv"
+        f"{DATA}/benchmarks/split_patients.tsv"
     threads: 1
     params:
         config=canonical(**HOW_SPLIT),
@@ -98,9 +98,9 @@ rule check_leaks:
             labels={"table": "images and patients by class and split"},
         ),
     log:
-        f"{DATA}/logs/check_leaks/check_leaks.log",
+        f"{DATA}/logs/check_leaks.log",
     benchmark:
-        f"{DATA}/benchmarks/check_leaks/check_leaks.tsv"
+        f"{DATA}/benchmarks/check_leaks.tsv"
     threads: 1
     params:
         config=canonical(**HOW_SPLIT),
@@ -117,9 +117,9 @@ rule join_metadata:
     output:
         metadata=f"{DATA}/metadata.parquet",
     log:
-        f"{DATA}/logs/join_metadata/join_metadata.log",
+        f"{DATA}/logs/join_metadata.log",
     benchmark:
-        f"{DATA}/benchmarks/join_metadata/join_metadata.tsv"
+        f"{DATA}/benchmarks/join_metadata.tsv"
     threads: 1
     params:
         config=canonical(),

@@ -11,7 +11,7 @@ PAIR_IMAGES = {
 }
 PAIR_PIXELS = PAIR_IMAGES | {
     "shards": SHARDS,
-    "sample_shards": sample_shards(".npy"),
+    "sample_shards": SAMPLE_SHARDS,
 }
 
 
@@ -216,9 +216,9 @@ rule compare_models:
             labels={"figure": "quality against compute"},
         ),
     log:
-        f"{DATA}/logs/compare_models/compare_models.log",
+        f"{DATA}/logs/compare_models.log",
     benchmark:
-        f"{DATA}/benchmarks/compare_models/compare_models.tsv"
+        f"{DATA}/benchmarks/compare_models.tsv"
     params:
         # As pairs: sorted keys would lose the order of the inputs.
         config=canonical(

@@ -86,14 +86,15 @@ rule extract_features:
         features=f"{FEATURES}/{{extractor}}/{{images}}.npy",
         classes=f"{FEATURES}/{{extractor}}/{{images}}.classes.npy",
     log:
-        f"{DATA}/logs/extract_features/{{extractor}}/{{images}}.log",
+        f"{DATA}/logs/extract_features/{SIZE}/{{extractor}}/{{images}}.log",
     benchmark:
-        f"{DATA}/benchmarks/extract_features/{{extractor}}/{{images}}.tsv"
+        f"{DATA}/benchmarks/extract_features/{SIZE}/{{extractor}}/{{images}}.tsv"
     wildcard_constraints:
         extractor="(?!controls)[a-z0-9]+",
         images="|".join(map(re.escape, IMAGE_SETS)),
     threads: 2
     resources:
+        cache=CACHE,
         # Means of pixels are no work for a GPU.
         gpu=lambda w: 0 if w.extractor == "pixels" else GPUS,
         device=lambda w: "cpu" if w.extractor == "pixels" else config["device"],

@@ -6,14 +6,18 @@ STRIDE = {
 }
 
 
-def sample_shards(suffix):
-    """Paths of every shard of one model and sampler, with a suffix: `.npy` or `.parquet`."""
+# Stands for the pixels of one model and sampler, as SHARDS does for the real ones.
+SAMPLE_SHARDS = [f"{SAMPLES}/shards.parquet"]
+
+
+def drawn(suffix):
+    """Files of every shard of one model and sampler, with a suffix: `.npy` or `.parquet`."""
 
     def paths(wildcards):
         folder = SAMPLES.format(model=wildcards.model, sampler=wildcards.sampler)
         return [
-            f"{folder}/{slug(name)}/{slug(name)}_{shard:03d}{suffix}"
-            for name in CLASSES
+            f"{folder}/{name}/{name}_{shard:03d}{suffix}"
+            for name in SLUGS
             for shard in STRIDE[wildcards.sampler]
         ]
 
@@ -56,6 +60,7 @@ rule draw_samples:
         f"{DATA}/benchmarks/draw_samples/{{model}}_{{sampler}}_{{cls}}_{{shard}}.tsv"
     threads: 2
     resources:
+        cache=CACHE,
         gpu=GPUS,
         device=config["device"],
     params:
@@ -73,10 +78,26 @@ rule draw_samples:
         "../workflow_scripts/sampling/draw_samples.py"
 
 
+rule list_sample_shards:
+    input:
+        drawn(".npy"),
+    output:
+        SAMPLE_SHARDS,
+    log:
+        f"{DATA}/logs/list_sample_shards/{{model}}_{{sampler}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/list_sample_shards/{{model}}_{{sampler}}.tsv"
+    params:
+        config=canonical(),
+        code=fingerprint("sampling/list_sample_shards"),
+    script:
+        "../workflow_scripts/sampling/list_sample_shards.py"
+
+
 rule collect_samples:
     input:
-        indices=sample_shards(".parquet"),
-        shards=sample_shards(".npy"),
+        indices=drawn(".parquet"),
+        shards=SAMPLE_SHARDS,
     output:
         samples=f"{SAMPLES}/samples.parquet",
         grids=[

@@ -172,6 +172,7 @@ rule train_arm:
         f"{DATA}/benchmarks/train_arm/{{study}}_{{arm}}_seed{{seed}}.tsv"
     threads: 2
     resources:
+        cache=CACHE,
         gpu=GPUS,
         device=config["device"],
     params:

@@ -1,6 +1,7 @@
 # Decode every image once, whatever its label and split, and say where each one is.
 
-SHARDS = [f"{TENSORS}/{archive}.npy" for archive in ARCHIVES]
+# Stands for the pixels of all archives, in every rule that reads them.
+SHARDS = [f"{TENSORS}/shards.parquet"]
 
 
 rule resize_archive:
@@ -15,6 +16,8 @@ rule resize_archive:
     benchmark:
         f"{DATA}/benchmarks/resize_archive/{SIZE}/{{archive}}.tsv"
     threads: 1
+    resources:
+        cache=CACHE,
     params:
         config=lambda w: canonical(
             archive=w.archive,
@@ -29,6 +32,25 @@ rule resize_archive:
         "../workflow_scripts/tensors/resize_archive.py"
 
 
+# The one rule that the shards themselves are inputs of: Snakemake reads every input as often as a job
+# has outputs, to compare it by content later. What depends on the table depends on their content.
+rule list_shards:
+    input:
+        expand(rules.resize_archive.output.shard, archive=ARCHIVES),
+    output:
+        SHARDS,
+    log:
+        f"{DATA}/logs/list_shards/{SIZE}.log",
+    benchmark:
+        f"{DATA}/benchmarks/list_shards/{SIZE}.tsv"
+    threads: 1
+    params:
+        config=canonical(),
+        code=fingerprint("tensors/list_shards"),
+    script:
+        "../workflow_scripts/tensors/list_shards.py"
+
+
 rule select_images:
     input:
         metadata=f"{DATA}/metadata.parquet",
@@ -39,9 +61,9 @@ rule select_images:
         images=f"{TENSORS}/images.parquet",
         unmatched=f"{TENSORS}/unmatched.parquet",
     log:
-        f"{DATA}/logs/select_images.log",
+        f"{DATA}/logs/select_images/{SIZE}.log",
     benchmark:
-        f"{DATA}/benchmarks/select_images.tsv"
+        f"{DATA}/benchmarks/select_images/{SIZE}.tsv"
     threads: 1
     params:
         config=canonical(max_missing=config["tensors"]["max_missing"], classes=CLASSES),

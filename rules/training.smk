@@ -26,6 +26,7 @@ rule train_diffusion:
         f"{DATA}/benchmarks/train_diffusion/{{model}}.tsv"
     threads: lambda w: max(2, config["models"][w.model]["gpus"])
     resources:
+        cache=CACHE,
         gpu=model_gpus,
         device=config["device"],
         gpus=lambda w: config["models"][w.model]["gpus"],
@@ -59,6 +60,7 @@ rule choose_average:
         f"{DATA}/benchmarks/choose_average/{{model}}.tsv"
     threads: 2
     resources:
+        cache=CACHE,
         gpu=GPUS,
         device=config["device"],
     params:

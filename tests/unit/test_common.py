@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -135,30 +134,19 @@ def test_seeds_depend_on_every_part_and_its_place():
     assert generator(1, "x").random() == generator(1, "x").random()
 
 
-def frame(tmp_path, **changes):
-    return SimpleNamespace(
-        rule="parse_labels",
-        wildcards={},
-        params={"config": '{"seed": 3}'},
-        resources={"device": "cpu", "gpus": 2, "_cores": 2, "tmpdir": "/tmp"},
-        log=[str(tmp_path / "logs" / "parse.log")],
-        **changes,
-    )
-
-
-def test_a_step_gets_its_configuration_and_logs_a_mendable_error_without_traceback(tmp_path):
-    with pytest.raises(SystemExit), step(frame(tmp_path)) as config:
+def test_a_step_gets_its_configuration_and_logs_a_mendable_error_without_traceback(job, tmp_path):
+    with pytest.raises(SystemExit), step(job()) as config:
         assert config == {"seed": 3, "device": "cpu", "gpus": 2}
         raise InputError("table.csv has no column 'View'")
     text = (tmp_path / "logs" / "parse.log").read_text()
     assert text == "parse_labels: table.csv has no column 'View'\n"
 
 
-def test_a_full_disk_is_named_with_its_file_and_a_defect_keeps_its_traceback(tmp_path):
-    with pytest.raises(SystemExit), step(frame(tmp_path)):
+def test_a_full_disk_is_named_with_its_file_and_a_defect_keeps_its_traceback(job, tmp_path):
+    with pytest.raises(SystemExit), step(job()):
         raise OSError(28, "No space left on device", "results/x.npy")
     assert "results/x.npy: No space left on device" in (tmp_path / "logs/parse.log").read_text()
-    with pytest.raises(SystemExit), step(frame(tmp_path)):
+    with pytest.raises(SystemExit), step(job()):
         raise ZeroDivisionError
     assert "Traceback" in (tmp_path / "logs/parse.log").read_text()
 

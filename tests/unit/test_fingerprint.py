@@ -26,12 +26,12 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ROOT", tmp_path)
 
     def take():
-        for function in (module.tree, module.imports, module.meaning, module.lock_hash):
+        for function in (module.fingerprint, module.tree, module.imports, module.meaning, module.lock_hash):
             function.cache_clear()
-        return fingerprint("stage/step")
+        return module.fingerprint("stage/step")
 
     yield stage, take
-    for function in (module.tree, module.imports, module.meaning, module.lock_hash):
+    for function in (module.fingerprint, module.tree, module.imports, module.meaning, module.lock_hash):
         function.cache_clear()
 
 

@@ -23,6 +23,7 @@ from workflow_scripts.common import schemas
 from workflow_scripts.common.configuration import load
 from workflow_scripts.common.figures import ACCENT, plt, tile
 from workflow_scripts.common.numbers import fixed, short, signed, signed_span
+from workflow_scripts.common.provenance import commit
 from workflow_scripts.common.published import FORMULAS, PUBLISHED, name_of
 from workflow_scripts.common.references import references
 from workflow_scripts.common.tables import write_table
@@ -32,7 +33,6 @@ from workflow_scripts.report.artefacts import Data, Model, Readers, Samples, Stu
 from workflow_scripts.report.comparisons import Comparison, comparisons
 from workflow_scripts.report.measures import FAMILIES, bar, families
 from workflow_scripts.report.pictures import examples, picture
-from workflow_scripts.report.provenance import commit
 from workflow_scripts.report.render_report import render_report
 from workflow_scripts.report.studies import difference, left_out, probability
 from workflow_scripts.report.verdicts import MEANINGS, verdict, way, written

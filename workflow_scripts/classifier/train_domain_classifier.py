@@ -71,13 +71,14 @@ def train_domain_classifier(
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        train_domain_classifier(
-            images=Path(snakemake.input.images),
-            shards=[Path(path) for path in snakemake.input.shards],
-            settings=config["classifier"],
-            classes=config["classes"],
-            device=config["device"],
-            weights=Path(snakemake.output.weights),
-            training_log=Path(snakemake.output.log),
-            seen_path=Path(snakemake.output.seen),
-        )
+        if config is not None:  # not in the cache
+            train_domain_classifier(
+                images=Path(snakemake.input.images),
+                shards=[Path(path) for path in snakemake.input.shards],
+                settings=config["classifier"],
+                classes=config["classes"],
+                device=config["device"],
+                weights=Path(snakemake.output.weights),
+                training_log=Path(snakemake.output.log),
+                seen_path=Path(snakemake.output.seen),
+            )

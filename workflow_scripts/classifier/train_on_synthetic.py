@@ -69,13 +69,14 @@ def train_on_synthetic(
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        train_on_synthetic(
-            images=Path(snakemake.input.images),
-            shards=[Path(path) for path in snakemake.input.shards],
-            samples=Path(snakemake.input.samples),
-            sample_shards=[Path(path) for path in snakemake.input.sample_shards],
-            settings=config["classifier"],
-            classes=config["classes"],
-            device=config["device"],
-            probabilities=Path(snakemake.output[0]),
-        )
+        if config is not None:  # not in the cache
+            train_on_synthetic(
+                images=Path(snakemake.input.images),
+                shards=[Path(path) for path in snakemake.input.shards],
+                samples=Path(snakemake.input.samples),
+                sample_shards=[Path(path) for path in snakemake.input.sample_shards],
+                settings=config["classifier"],
+                classes=config["classes"],
+                device=config["device"],
+                probabilities=Path(snakemake.output[0]),
+            )

@@ -6,28 +6,40 @@ comments, formatting and documentation never rerun anything.
 """
 
 import ast
-import copy
 import hashlib
 from functools import cache
 from pathlib import Path
 
 PACKAGE = "workflow_scripts"
 ROOT = Path(__file__).resolve().parents[2]
+# They write down and keep what a step made, and shape none of it: an edit there remakes nothing.
+ONLOOKERS = {f"{PACKAGE}/common/{name}.py" for name in ("provenance", "cache")}
 
 
+@cache
 def fingerprint(step: str) -> str:
-    """Return the fingerprint of a step, named as its file under `workflow_scripts` without suffix.
+    """Return a step's name and the hash of its code: `training/train_diffusion 3f2a…`.
 
     Covers the step, every project module that it imports, directly or not, and the lock file of
     the environment.
+
+    Parameters
+    ----------
+    step : its file under `workflow_scripts`, without suffix
     """
+    digest = hashlib.sha256(lock_hash().encode())
+    for path, found in modules(step).items():
+        digest.update(f"{path} {found}\n".encode())
+    return f"{step} {digest.hexdigest()[:16]}"
+
+
+def modules(step: str) -> dict[str, str]:
+    """Return the hash of what each module says that a step can reach, by its path in the project."""
     start = ROOT / PACKAGE / f"{step}.py"
     if not start.is_file():
         raise FileNotFoundError(f"no step at {start}")
-    digest = hashlib.sha256(lock_hash().encode())
-    for path in sorted(reachable(start)):
-        digest.update(f"{path.relative_to(ROOT).as_posix()} {meaning(path)}\n".encode())
-    return digest.hexdigest()[:16]
+    paths = {path.relative_to(ROOT).as_posix(): path for path in reachable(start)}
+    return {name: meaning(paths[name]) for name in sorted(paths)}
 
 
 def reachable(start: Path) -> set[Path]:
@@ -35,7 +47,7 @@ def reachable(start: Path) -> set[Path]:
     found, waiting = set(), [start]
     while waiting:
         path = waiting.pop()
-        if path not in found:
+        if path not in found and path.relative_to(ROOT).as_posix() not in ONLOOKERS:
             found.add(path)
             waiting.extend(imports(path))
     return found
@@ -43,8 +55,18 @@ def reachable(start: Path) -> set[Path]:
 
 @cache
 def tree(path: Path) -> ast.Module:
-    """Parse a module."""
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    """Parse a module, and leave out its docstrings."""
+    module = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    for node in ast.walk(module):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:]
+    return module
 
 
 @cache
@@ -73,17 +95,7 @@ def imports(path: Path) -> tuple[Path, ...]:
 @cache
 def meaning(path: Path) -> str:
     """Return a hash of a module's syntax tree without docstrings and positions."""
-    module = copy.deepcopy(tree(path))
-    for node in ast.walk(module):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(module).encode()).hexdigest()
+    return hashlib.sha256(ast.dump(tree(path)).encode()).hexdigest()
 
 
 @cache

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from workflow_scripts.common.cache import Entry
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.provenance import Record
 
 T = TypeVar("T")
 log = logging.getLogger("synthorax")
@@ -20,10 +22,13 @@ RESOURCES = ("device", "gpus", "checkpoint_minutes", "checkpoint_steps")
 
 
 @contextmanager
-def step(snakemake: Any) -> Iterator[dict]:
+def step(snakemake: Any) -> Iterator[dict | None]:
     """Run a step's body: yield its configuration, log to the rule's file and to the terminal.
 
-    The configuration is that of the rule's params and those of RESOURCES that the rule has.
+    The configuration is that of the rule's params and those of RESOURCES that the rule has. A record
+    of the job is written when it has succeeded (provenance.py). Of a rule that has the resource
+    `cache`, what it makes may be in the cache between workflows: None is yielded then, and there is
+    nothing left to do; otherwise what it made is put there.
 
     An `InputError` or a full disk ends the step with a message; anything else is a defect of
     ours and keeps its traceback.
@@ -40,7 +45,16 @@ def step(snakemake: Any) -> Iterator[dict]:
     try:
         config = json.loads(snakemake.params.get("config", "{}"))
         given = {name: snakemake.resources.get(name) for name in RESOURCES}
-        yield config | {name: value for name, value in given.items() if value is not None}
+        config |= {name: value for name, value in given.items() if value is not None}
+        record = Record(snakemake)
+        entry = None
+        if snakemake.resources.get("cache"):
+            entry = Entry(record.identity, list(snakemake.output))
+        found = entry and entry.fetch()
+        yield None if found else config
+        written = record.write(cached=found)
+        if entry and not found:
+            entry.store(written)
     except InputError as error:
         log.error("%s", error)
         sys.exit(1)

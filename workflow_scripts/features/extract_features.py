@@ -44,12 +44,13 @@ def extract_features(
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        extract_features(
-            extractor=config["extractor"],
-            weights=Path(snakemake.input.weights) if snakemake.input.weights else None,
-            index=Path(snakemake.input.index),
-            shards=[Path(path) for path in snakemake.input.shards],
-            device=config["device"],
-            features=Path(snakemake.output.features),
-            classes=Path(snakemake.output.classes),
-        )
+        if config is not None:  # not in the cache
+            extract_features(
+                extractor=config["extractor"],
+                weights=Path(snakemake.input.weights) if snakemake.input.weights else None,
+                index=Path(snakemake.input.index),
+                shards=[Path(path) for path in snakemake.input.shards],
+                device=config["device"],
+                features=Path(snakemake.output.features),
+                classes=Path(snakemake.output.classes),
+            )

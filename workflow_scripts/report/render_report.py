@@ -11,6 +11,7 @@ from workflow_scripts.common import schemas
 from workflow_scripts.common.files import write_text
 from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.fingerprint import ROOT, lock_hash
+from workflow_scripts.common.provenance import commit, versions
 from workflow_scripts.common.references import references
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.store import ImageStore
@@ -25,10 +26,10 @@ from workflow_scripts.report.artefacts import (
     by_arm,
     files_of,
 )
+from workflow_scripts.report.costs import costs
 from workflow_scripts.report.measures import families, row_of
 from workflow_scripts.report.page import page
 from workflow_scripts.report.pictures import examples, picture_file, pictures
-from workflow_scripts.report.provenance import commit, versions
 from workflow_scripts.report.studies import proof, removed, study
 
 EXAMPLES = 8  # images of each kind per class
@@ -44,6 +45,7 @@ def render_report(
     readers: dict[str, Readers],
     template: str | Path,
     style: str | Path,
+    costs: dict | None = None,
 ) -> None:
     """Write the page.
 
@@ -54,6 +56,7 @@ def render_report(
     readers : by name, the reader studies that were answered
     samples : by the names of model and sampler
     template, style : the page's Jinja template and its style sheet
+    costs : what the steps cost (costs.py)
     """
     classes = config["cohort"]["classes"]
     images = read_table(data.images, schemas.IMAGES)
@@ -84,6 +87,7 @@ def render_report(
             }
             for name, files in readers.items()
         ],
+        "costs": costs,
         "seeds": sections.seeds(used(config)),
         "configuration": yaml.safe_dump(
             sections.shown_configuration(config), sort_keys=False, allow_unicode=True
@@ -206,4 +210,6 @@ if __name__ == "__main__":
             **files_of(snakemake.input, config),
             template=ROOT / "resources" / "report" / "page.html.j2",
             style=ROOT / "resources" / "report" / "style.css",
+            # Of the records as they stand: they are volatile, and no inputs.
+            costs=costs(Path(snakemake.output[0]).parents[1], snakemake.input),
         )

@@ -58,9 +58,10 @@ def draw_samples(folder: Path, pixels: Path, index: Path, config: dict) -> None:
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        draw_samples(
-            Path(snakemake.input.model[0]).parent,
-            Path(snakemake.output.pixels),
-            Path(snakemake.output.index),
-            config,
-        )
+        if config is not None:  # not in the cache
+            draw_samples(
+                Path(snakemake.input.model[0]).parent,
+                Path(snakemake.output.pixels),
+                Path(snakemake.output.index),
+                config,
+            )

@@ -99,13 +99,14 @@ def check_proof(proof_path: Path, paths: list[Path], where: str) -> None:
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        given = snakemake.input
-        train_arm(
-            Path(given.images),
-            [Path(path) for path in given.shards],
-            Path(given.arm),
-            [Path(path) for path in given.get("arm_shards", [])],
-            Path(given.proof),
-            Path(snakemake.output[0]),
-            **config,
-        )
+        if config is not None:  # not in the cache
+            given = snakemake.input
+            train_arm(
+                Path(given.images),
+                [Path(path) for path in given.shards],
+                Path(given.arm),
+                [Path(path) for path in given.get("arm_shards", [])],
+                Path(given.proof),
+                Path(snakemake.output[0]),
+                **config,
+            )

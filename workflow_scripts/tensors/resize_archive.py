@@ -121,18 +121,19 @@ def refuse_excess(name: str, rejected: list[tuple[str, str, str, str]], limit: i
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        part = snakemake.wildcards.archive
-        if config["kind"] in ("folder", "dicom"):
-            files = read_table(snakemake.input.files, FILES)
-            source = images_of_part(files, part, config["images"])
-        else:
-            source = archive_images(snakemake.input.archive)
-        resize_archive(
-            part,
-            source,
-            config["size"],
-            config["max_rejects"],
-            snakemake.output.shard,
-            snakemake.output.index,
-            snakemake.output.rejects,
-        )
+        if config is not None:  # not in the cache
+            part = snakemake.wildcards.archive
+            if config["kind"] in ("folder", "dicom"):
+                files = read_table(snakemake.input.files, FILES)
+                source = images_of_part(files, part, config["images"])
+            else:
+                source = archive_images(snakemake.input.archive)
+            resize_archive(
+                part,
+                source,
+                config["size"],
+                config["max_rejects"],
+                snakemake.output.shard,
+                snakemake.output.index,
+                snakemake.output.rejects,
+            )

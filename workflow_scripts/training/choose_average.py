@@ -1,8 +1,6 @@
 """Choose how long the average of a model's weights is, by its loss on the validation split."""
 
 import math
-import shutil
-import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +8,12 @@ import torch
 
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.files import whole_file
+from workflow_scripts.common.files import write_text
 from workflow_scripts.common.precision import use_tf32, wants_bf16
 from workflow_scripts.common.runtime import progress, step
 from workflow_scripts.common.schemas import AVERAGES
 from workflow_scripts.common.tables import write_table
+from workflow_scripts.common.weights import write_weights
 from workflow_scripts.diffusion.model import load_model
 from workflow_scripts.training.batches import read_split
 from workflow_scripts.training.ema import coefficients, combined, widths_between
@@ -82,24 +81,20 @@ def choose_average(
 def save_unet(unet: torch.nn.Module, unet_config: Path, weights: Path) -> None:
     """Write the two files of diffusers' own layout."""
     unet = unet.to("cpu", memory_format=torch.contiguous_format)
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=weights.parent) as folder:
-        unet.save_pretrained(folder, safe_serialization=True)
-        for path in (unet_config, weights):
-            with whole_file(path) as partial:
-                # Copied: the original can be read by nobody else.
-                shutil.copyfile(Path(folder) / path.name, partial)
+    write_text(unet_config, unet.to_json_string())
+    write_weights(unet.state_dict(), weights, {"format": "pt"})
 
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        choose_average(
-            Path(snakemake.input.images),
-            [Path(path) for path in snakemake.input.shards],
-            Path(snakemake.input.short),
-            Path(snakemake.input.long),
-            Path(snakemake.output.unet),
-            Path(snakemake.output.weights),
-            Path(snakemake.output.average),
-            config,
-        )
+        if config is not None:  # not in the cache
+            choose_average(
+                Path(snakemake.input.images),
+                [Path(path) for path in snakemake.input.shards],
+                Path(snakemake.input.short),
+                Path(snakemake.input.long),
+                Path(snakemake.output.unet),
+                Path(snakemake.output.weights),
+                Path(snakemake.output.average),
+                config,
+            )

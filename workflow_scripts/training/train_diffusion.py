@@ -2,21 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from workflow_scripts.common.devices import can_compile, leased_devices
-from workflow_scripts.common.files import sha256_of, whole_file, write_text
+from workflow_scripts.common.files import sha256_of, write_text
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.runtime import RESOURCES, log, step
 from workflow_scripts.common.schemas import SEEN, TRAINING_LOG
 from workflow_scripts.common.tables import write_table
+from workflow_scripts.common.weights import write_weights
 from workflow_scripts.diffusion.conditions import measured_conditions
 from workflow_scripts.diffusion.network import build_network
 from workflow_scripts.training.batches import Split, pixel_deviation, read_split
@@ -86,7 +84,7 @@ def train_diffusion(
     state = checkpoint.load()
     write_text(facts, json.dumps(about, indent=2) + "\n")
     for name in AVERAGE_NAMES:
-        save_weights(state[name], averages[name])
+        write_weights(state[name], averages[name])
     rows = pd.DataFrame(state["rows"]).astype({"validation_loss": "float64"})
     write_table(rows, training_log, TRAINING_LOG)
     draw_rows(state["pictures"], progress)
@@ -124,12 +122,6 @@ def run_key(config: dict, code: str, inputs: list[Path]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Write weights by name as safetensors."""
-    with whole_file(path) as partial:
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
-
-
 def write_seen(images: Path, shards: list[Path], seen: Path) -> None:
     """Write which images a training is given (SEEN): those of `read_split`."""
     table = read_split(images, shards, "train").table
@@ -138,20 +130,21 @@ def write_seen(images: Path, shards: list[Path], seen: Path) -> None:
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        train_diffusion(
-            Path(snakemake.input.images),
-            [Path(path) for path in snakemake.input.shards],
-            Path(snakemake.output.model),
-            {name: Path(snakemake.output[name]) for name in AVERAGE_NAMES},
-            Path(snakemake.output.log),
-            Path(snakemake.output.progress),
-            Path(snakemake.output.model).parent / "checkpoints",
-            config,
-            snakemake.params.code,
-            snakemake.resources.get("gpu"),
-        )
-        write_seen(
-            Path(snakemake.input.images),
-            [Path(path) for path in snakemake.input.shards],
-            Path(snakemake.output.seen),
-        )
+        if config is not None:  # not in the cache
+            train_diffusion(
+                Path(snakemake.input.images),
+                [Path(path) for path in snakemake.input.shards],
+                Path(snakemake.output.model),
+                {name: Path(snakemake.output[name]) for name in AVERAGE_NAMES},
+                Path(snakemake.output.log),
+                Path(snakemake.output.progress),
+                Path(snakemake.output.model).parent / "checkpoints",
+                config,
+                snakemake.params.code,
+                snakemake.resources.get("gpu"),
+            )
+            write_seen(
+                Path(snakemake.input.images),
+                [Path(path) for path in snakemake.input.shards],
+                Path(snakemake.output.seen),
+            )

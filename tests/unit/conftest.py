@@ -1,0 +1,42 @@
+"""A job as a step meets it."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+from snakemake.iocontainers import InputFiles, OutputFiles, Params, ResourceList, Wildcards
+
+
+def files(kind, named):
+    """Return Snakemake's flat list of files, in which a name may stand for several."""
+    found = kind()
+    for name, value in (named or {}).items():
+        start = len(found)
+        found.extend([value] if isinstance(value, str) else value)
+        found._set_name(name, start, end=None if isinstance(value, str) else len(found))
+    return found
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
+    """Return a function that makes what Snakemake hands to a script, in a folder of its own.
+
+    `inputs` and `outputs` are paths by name; parameters and resources are added to those of the job.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def make(inputs=None, outputs=None, params=None, resources=None, wildcards=None):
+        given = {"config": '{"seed": 3}', "code": "curate/parse_labels 0123456789abcdef"}
+        asked = {"device": "cpu", "gpus": 2, "_cores": 2, "tmpdir": "/tmp"}
+        return SimpleNamespace(
+            rule="parse_labels",
+            threads=1,
+            input=files(InputFiles, inputs),
+            output=files(OutputFiles, outputs),
+            wildcards=Wildcards(fromdict=wildcards or {}),
+            params=Params(fromdict=given | (params or {})),
+            resources=ResourceList(fromdict=asked | (resources or {})),
+            log=[str(tmp_path / "logs" / "parse.log")],
+        )
+
+    return make
