@@ -8,7 +8,7 @@ demo: setup
 	@$(BIN)/snakemake --cores 2 --quiet host reason
 	@echo; echo "Done. Open results/phantom/report/index.html in a browser."
 
-test: setup lint
+test: setup lint .venv/validator/.locked
 	$(BIN)/python -m pytest
 
 lint: setup
@@ -32,8 +32,15 @@ setup: .venv/.locked
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements.lock
 	@touch $@
 
-# Resolves requirements.in anew. Needs uv (`pip install uv`).
+# What judges the crate of a run: a tool of the tests, whose own needs must not hold back the workflow's.
+.venv/validator/.locked: envs/validator.lock .venv/.locked
+	@$(BIN)/python -m venv --clear .venv/validator
+	@.venv/validator/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/validator.lock
+	@touch $@
+
+# Resolves what envs/*.in ask for anew. Needs uv (`pip install uv`).
 lock:
-	cd envs && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-emit-index-url --custom-compile-command "make lock" \
-		--upgrade requirements.in --output-file requirements.lock
+	cd envs && for name in requirements validator; do \
+		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--no-annotate --no-emit-index-url --custom-compile-command "make lock" \
+			--upgrade $$name.in --output-file $$name.lock || exit 1; done

@@ -2,16 +2,25 @@
 
 from snakemake.utils import min_version
 
+from workflow_scripts.common.fingerprint import ROOT
+
 min_version("9.0")
 
 
 # A configuration that names a data set stands alone; any other is laid over the default.
 if "dataset" not in config:
 
-    configfile: f"{workflow.basedir}/config.yaml"
+    configfile: f"{ROOT}/config.yaml"
 
 
 report: "resources/report/workflow.rst"
+
+
+# Ahead of all others, which makes it the default; `default_target` would take the place of the default
+# of a workflow that imports this one as well.
+rule all:
+    input:
+        lambda _: rules.render_report.output.page,
 
 
 include: "rules/common.smk"
@@ -27,12 +36,7 @@ include: "rules/evaluate.smk"
 include: "rules/study.smk"
 include: "rules/readers.smk"
 include: "rules/report.smk"
-
-
-rule all:
-    default_target: True
-    input:
-        rules.render_report.output.page,
+include: "rules/trail.smk"
 
 
 rule cohort:
@@ -45,6 +49,9 @@ rule cohort:
 rule tensors:
     input:
         rules.select_images.output,
+        rules.list_shards.output,
+        # What depends on the list does not miss a file of it; who asks for the target does.
+        rules.list_shards.input,
 
 
 rule train:
@@ -57,6 +64,8 @@ rule samples:
     input:
         of_pairs(rules.collect_samples.output),
         of_pairs(rules.plot_denoising.output),
+        of_pairs(rules.list_sample_shards.output),
+        lambda _: [path for pair in PAIRS for path in drawn(*pair)],
 
 
 rule evaluate:

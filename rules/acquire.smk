@@ -33,6 +33,7 @@ if KIND == "phantom":
             f"{DATA}/logs/describe_phantom.log",
         benchmark:
             f"{DATA}/benchmarks/describe_phantom.tsv"
+        localrule: True
         threads: 1
         params:
             config=canonical(phantom=DATASET["phantom"]),
@@ -101,6 +102,7 @@ if KIND == "nih":
                 f"{DATA}/logs/extract_label_table.log",
             benchmark:
                 f"{DATA}/benchmarks/extract_label_table.tsv"
+            localrule: True
             threads: 1
             params:
                 config=canonical(),
@@ -137,6 +139,7 @@ if KIND == "nih":
                 f"{DATA}/logs/download_archive/{{archive}}.log",
             benchmark:
                 f"{DATA}/benchmarks/download_archive/{{archive}}.tsv"
+            localrule: True
             threads: 1
             params:
                 config=lambda w: canonical(
@@ -171,6 +174,7 @@ if KIND in ("folder", "dicom"):
             f"{DATA}/logs/list_files.log",
         benchmark:
             f"{DATA}/benchmarks/list_files.tsv"
+        localrule: True
         threads: 1
         params:
             config=lambda w: canonical(

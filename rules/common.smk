@@ -7,12 +7,20 @@ from snakemake.exceptions import WorkflowError
 
 from workflow_scripts.common.configuration import load
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.fingerprint import fingerprint
+from workflow_scripts.common.fingerprint import ROOT
+from workflow_scripts.common.fingerprint import fingerprint as code_of
+from workflow_scripts.common.parent import PROCESS
 
 try:
     config = load(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
+
+if not os.access(".snakemake" if os.path.isdir(".snakemake") else ".", os.W_OK):
+    raise WorkflowError(
+        f"{os.getcwd()} cannot be written, and even a dry run writes there. Give a folder that can "
+        "with --directory."
+    )
 
 DATA = f"results/{config['dataset']['name']}"
 SIZE = config["tensors"]["size"]
@@ -26,6 +34,7 @@ GPUS = 0 if config["device"] == "cpu" else 1
 if workflow.is_main_process and not workflow.enable_cache:
     os.environ.pop("SNAKEMAKE_OUTPUT_CACHE", None)
 CACHE = int("SNAKEMAKE_OUTPUT_CACHE" in os.environ)
+os.environ[PROCESS] = str(os.getpid())  # for its steps, which end with it
 if workflow.enable_cache and workflow.workflow_settings.cache:
     raise WorkflowError(
         "--cache: name no rules after it. Synthorax keeps what its expensive rules make in a cache "
@@ -41,6 +50,14 @@ def model_gpus(wildcards):
 def model_recipe(name):
     """What makes a model: its settings without `gpus`, a resource as the device is."""
     return {k: v for k, v in config["models"][name].items() if k != "gpus"}
+
+
+def fingerprint(step):
+    """The parameter `code` of a rule that runs a step.
+
+    Found per job: a job on a cluster, a Snakemake of its own, then reads no other step's code.
+    """
+    return lambda wildcards: code_of(step)
 
 
 def canonical(**sections):

@@ -35,6 +35,7 @@ rule parse_labels:
         f"{DATA}/logs/parse_labels.log",
     benchmark:
         f"{DATA}/benchmarks/parse_labels.tsv"
+    localrule: True
     threads: 1
     params:
         config=canonical(**label_layout()),
@@ -54,6 +55,7 @@ rule filter_cohort:
         f"{DATA}/logs/filter_cohort.log",
     benchmark:
         f"{DATA}/benchmarks/filter_cohort.tsv"
+    localrule: True
     threads: 1
     params:
         config=canonical(classes=CLASSES, labels=config["cohort"]["labels"]),
@@ -77,6 +79,7 @@ rule split_patients:
         f"{DATA}/logs/split_patients.log",
     benchmark:
         f"{DATA}/benchmarks/split_patients.tsv"
+    localrule: True
     threads: 1
     params:
         config=canonical(**HOW_SPLIT),
@@ -101,6 +104,7 @@ rule check_leaks:
         f"{DATA}/logs/check_leaks.log",
     benchmark:
         f"{DATA}/benchmarks/check_leaks.tsv"
+    localrule: True
     threads: 1
     params:
         config=canonical(**HOW_SPLIT),
@@ -120,6 +124,7 @@ rule join_metadata:
         f"{DATA}/logs/join_metadata.log",
     benchmark:
         f"{DATA}/benchmarks/join_metadata.tsv"
+    localrule: True
     threads: 1
     params:
         config=canonical(),

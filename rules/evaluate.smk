@@ -193,6 +193,7 @@ rule collect_metrics:
         f"{DATA}/logs/collect_metrics/{{model}}_{{sampler}}.log",
     benchmark:
         f"{DATA}/benchmarks/collect_metrics/{{model}}_{{sampler}}.tsv"
+    localrule: True
     params:
         config=canonical(),
         code=fingerprint("evaluate/collect_metrics"),
@@ -219,6 +220,7 @@ rule compare_models:
         f"{DATA}/logs/compare_models.log",
     benchmark:
         f"{DATA}/benchmarks/compare_models.tsv"
+    localrule: True
     params:
         # As pairs: sorted keys would lose the order of the inputs.
         config=canonical(

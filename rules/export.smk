@@ -1,7 +1,5 @@
 # Pack each model for others: a folder that diffusers loads, with a card.
 
-from types import SimpleNamespace
-
 from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.references import references
 
@@ -34,8 +32,8 @@ rule export_model:
             for sampler in samplers_of(w.model)
         ],
         samples=lambda w: f"{DATA}/samples/{w.model}/{shown_sampler(w.model)}/samples.parquet",
-        shards=lambda w: sample_shards(".npy")(
-            SimpleNamespace(model=w.model, sampler=shown_sampler(w.model))
+        shards=lambda w: expand(
+            SAMPLE_SHARDS, model=w.model, sampler=shown_sampler(w.model)
         ),
     output:
         card=report(
@@ -55,6 +53,7 @@ rule export_model:
         f"{DATA}/logs/export_model/{{model}}.log",
     benchmark:
         f"{DATA}/benchmarks/export_model/{{model}}.tsv"
+    localrule: True
     params:
         config=lambda w: canonical(
             name=w.model,
@@ -78,7 +77,7 @@ rule export_model:
         # By content: an edited template writes the card again, a moved checkout does not.
         # The pipeline, which is copied as it stands, takes its comments with it.
         files=[
-            sha256_of(f"{workflow.basedir}/{path}")
+            sha256_of(ROOT / path)
             for path in (
                 "resources/export/card.md.j2",
                 "workflow_scripts/export/pipeline.py",

@@ -1,7 +1,6 @@
 # The features of every image set, in every feature space, taken once.
 
 import re
-from types import SimpleNamespace
 
 FEATURES = f"{DATA}/features/{SIZE}"
 CONTROLS = f"{FEATURES}/controls"
@@ -36,7 +35,7 @@ def image_set(wildcards):
     model, sampler = name.split("/")
     return {
         "index": f"{DATA}/samples/{model}/{sampler}/samples.parquet",
-        "shards": sample_shards(".npy")(SimpleNamespace(model=model, sampler=sampler)),
+        "shards": expand(SAMPLE_SHARDS, model=model, sampler=sampler),
     }
 
 
@@ -49,6 +48,7 @@ rule fetch_weights:
         "results/weights/benchmarks/fetch_weights/{weights}.tsv"
     wildcard_constraints:
         weights="[a-z0-9]+",
+    localrule: True
     params:
         config=lambda w: canonical(
             name=w.weights, source=config["weights"].get(w.weights)

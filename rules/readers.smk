@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 from workflow_scripts.common.files import sha256_of
 
@@ -12,10 +11,10 @@ READERS = config["readers"]
 def reader_samples(wildcards):
     """The synthetic images of a reader study."""
     study = READERS[wildcards.readers]
-    source = SimpleNamespace(model=study["model"], sampler=study["sampler"])
+    source = {"model": study["model"], "sampler": study["sampler"]}
     return {
-        "samples": SAMPLES.format(**vars(source)) + "/samples.parquet",
-        "sample_shards": sample_shards(".npy")(source),
+        "samples": SAMPLES.format(**source) + "/samples.parquet",
+        "sample_shards": expand(SAMPLE_SHARDS, **source),
     }
 
 
@@ -41,6 +40,7 @@ rule make_reader_study:
         f"{DATA}/logs/make_reader_study/{{readers}}.log",
     benchmark:
         f"{DATA}/benchmarks/make_reader_study/{{readers}}.tsv"
+    localrule: True
     params:
         config=lambda w: canonical(
             classes=CLASSES,
@@ -51,7 +51,7 @@ rule make_reader_study:
         code=fingerprint("readers/make_reader_study"),
         # By content: an edited template makes another page, a moved checkout does not.
         template=[
-            sha256_of(f"{workflow.basedir}/resources/readers/{name}")
+            sha256_of(ROOT / "resources" / "readers" / name)
             for name in ("page.html.j2", "style.css", "script.js")
         ],
     script:
@@ -74,6 +74,7 @@ rule score_readers:
         f"{DATA}/logs/score_readers/{{readers}}.log",
     benchmark:
         f"{DATA}/benchmarks/score_readers/{{readers}}.tsv"
+    localrule: True
     params:
         config=lambda w: canonical(
             folder=READERS[w.readers]["responses"],

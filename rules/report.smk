@@ -10,10 +10,7 @@ REPORT_STUDIES = sorted(config["studies"])
 REPORT_READERS = sorted(
     name for name, study in config["readers"].items() if study["responses"]
 )
-PAGE = [
-    f"{workflow.basedir}/resources/report/{name}"
-    for name in ("page.html.j2", "style.css")
-]
+PAGE = [ROOT / "resources" / "report" / name for name in ("page.html.j2", "style.css")]
 
 
 def of_studies(name):
@@ -49,10 +46,7 @@ rule render_report:
         ],
         samples=[f"{DATA}/samples/{m}/{s}/samples.parquet" for m, s in REPORT_PAIRS],
         sample_shards=[
-            f"{DATA}/samples/{m}/{s}/{name}/{name}_{number:03d}.npy"
-            for m, s in REPORT_PAIRS
-            for name in map(slug, CLASSES)
-            for number in range(config["samplers"][s]["shards"])
+            f"{DATA}/samples/{m}/{s}/shards.parquet" for m, s in REPORT_PAIRS
         ],
         denoising_strip=[
             f"{DATA}/samples/{m}/{s}/denoising_strip.png" for m, s in REPORT_PAIRS
@@ -81,6 +75,7 @@ rule render_report:
         f"{DATA}/logs/render_report.log",
     benchmark:
         f"{DATA}/benchmarks/render_report.tsv"
+    localrule: True
     params:
         # Without what jobs are given, and without what reaches the page through its inputs alone:
         # another device, more of them, or other folders make no other page.

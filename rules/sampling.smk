@@ -10,18 +10,14 @@ STRIDE = {
 SAMPLE_SHARDS = [f"{SAMPLES}/shards.parquet"]
 
 
-def drawn(suffix):
-    """Files of every shard of one model and sampler, with a suffix: `.npy` or `.parquet`."""
-
-    def paths(wildcards):
-        folder = SAMPLES.format(model=wildcards.model, sampler=wildcards.sampler)
-        return [
-            f"{folder}/{name}/{name}_{shard:03d}{suffix}"
-            for name in SLUGS
-            for shard in STRIDE[wildcards.sampler]
-        ]
-
-    return paths
+def drawn(model, sampler, suffix=".npy"):
+    """Files of every shard of one model and sampler; with `.parquet`, their tables."""
+    folder = SAMPLES.format(model=model, sampler=sampler)
+    return [
+        f"{folder}/{name}/{name}_{shard:03d}{suffix}"
+        for name in SLUGS
+        for shard in STRIDE[sampler]
+    ]
 
 
 def model_files(model):
@@ -80,7 +76,7 @@ rule draw_samples:
 
 rule list_sample_shards:
     input:
-        drawn(".npy"),
+        lambda w: drawn(w.model, w.sampler),
     output:
         SAMPLE_SHARDS,
     log:
@@ -96,7 +92,7 @@ rule list_sample_shards:
 
 rule collect_samples:
     input:
-        indices=drawn(".parquet"),
+        indices=lambda w: drawn(w.model, w.sampler, ".parquet"),
         shards=SAMPLE_SHARDS,
     output:
         samples=f"{SAMPLES}/samples.parquet",
@@ -113,6 +109,7 @@ rule collect_samples:
         f"{DATA}/logs/collect_samples/{{model}}_{{sampler}}.log",
     benchmark:
         f"{DATA}/benchmarks/collect_samples/{{model}}_{{sampler}}.tsv"
+    localrule: True
     params:
         code=fingerprint("sampling/collect_samples"),
     script:

@@ -39,23 +39,27 @@ def arm_copies(w):
 
 
 def arm_makers(w):
-    """The records of what the makers of an arm's synthetic images saw."""
+    """The records of what was seen by those that made an arm's synthetic images, or chose among them."""
     source = drawn_by(w)
     if source is None:
         return {}
     guide = config["samplers"][source.sampler]["autoguidance"]
     makers = {"generator": source.model, "guide": guide}
-    return {
+    seen = {
         role: MODEL.format(model=model) + "/seen.parquet"
         for role, model in makers.items()
         if model not in (None, "early")  # the early average saw what its model saw
     }
+    # No arm waits for a classifier, or is trained again for it, that has no part in its images.
+    if arm_copies(w) and "domain" in SEARCHED:
+        seen["classifier"] = rules.train_domain_classifier.output.seen
+    return seen
 
 
 def arm_shards(w):
     """The pixels of an arm's synthetic images."""
     source = drawn_by(w)
-    return sample_shards(".npy")(source) if source else []
+    return expand(SAMPLE_SHARDS, **vars(source)) if source else []
 
 
 def patients_of(w):
@@ -90,6 +94,7 @@ rule plan_arms:
     benchmark:
         f"{DATA}/benchmarks/plan_arms/{{study}}.tsv"
     priority: 1  # a plan that fails should do so before hours of training
+    localrule: True
     params:
         config=lambda w: canonical(
             study=w.study,
@@ -116,6 +121,7 @@ rule compose_arm:
         f"{DATA}/logs/compose_arm/{{study}}_{{arm}}.log",
     benchmark:
         f"{DATA}/benchmarks/compose_arm/{{study}}_{{arm}}.tsv"
+    localrule: True
     params:
         config=lambda w: canonical(
             study=w.study,
@@ -133,7 +139,6 @@ rule prove_separation:
     input:
         unpack(arm_samples),
         unpack(arm_makers),
-        classifier=rules.train_domain_classifier.output.seen,
         images=f"{TENSORS}/images.parquet",
         arm=rules.compose_arm.output.arm,
         arm_shards=arm_shards,
@@ -244,6 +249,7 @@ rule plot_study:
         f"{DATA}/logs/plot_study/{{study}}.log",
     benchmark:
         f"{DATA}/benchmarks/plot_study/{{study}}.tsv"
+    localrule: True
     params:
         # As pairs: sorted keys would lose the order of the arms.
         config=lambda w: canonical(

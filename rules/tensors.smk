@@ -18,13 +18,14 @@ rule resize_archive:
     threads: 1
     resources:
         cache=CACHE,
+        # No parameter: to tolerate another file decodes nothing again.
+        max_rejects=config["tensors"]["max_rejects"],
     params:
         config=lambda w: canonical(
             archive=w.archive,
             kind=KIND,
             images=FOLDER["images"] if KIND in ("folder", "dicom") else None,
             size=SIZE,
-            max_rejects=config["tensors"]["max_rejects"],
             state=archive_state(w),
         ),
         code=fingerprint("tensors/resize_archive"),
@@ -64,9 +65,14 @@ rule select_images:
         f"{DATA}/logs/select_images/{SIZE}.log",
     benchmark:
         f"{DATA}/benchmarks/select_images/{SIZE}.tsv"
+    localrule: True
     threads: 1
     params:
-        config=canonical(max_missing=config["tensors"]["max_missing"], classes=CLASSES),
+        config=canonical(
+            max_missing=config["tensors"]["max_missing"],
+            max_rejects=config["tensors"]["max_rejects"],
+            classes=CLASSES,
+        ),
         code=fingerprint("tensors/select_images"),
     script:
         "../workflow_scripts/tensors/select_images.py"

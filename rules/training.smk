@@ -29,7 +29,7 @@ rule train_diffusion:
         cache=CACHE,
         gpu=model_gpus,
         device=config["device"],
-        gpus=lambda w: config["models"][w.model]["gpus"],
+        processes=lambda w: config["models"][w.model]["gpus"],
         checkpoint_minutes=str(config["checkpoint"]["minutes"]),  # numbers are rounded
         checkpoint_steps=config["checkpoint"]["steps"],
     params:
@@ -96,6 +96,7 @@ rule plot_training:
         f"{DATA}/logs/plot_training/{{model}}.log",
     benchmark:
         f"{DATA}/benchmarks/plot_training/{{model}}.tsv"
+    localrule: True
     params:
         config=lambda w: canonical(seed=config["models"][w.model]["training"]["seed"]),
         code=fingerprint("training/plot_training"),

@@ -27,7 +27,7 @@ def job(tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
 
     def make(inputs=None, outputs=None, params=None, resources=None, wildcards=None):
         given = {"config": '{"seed": 3}', "code": "curate/parse_labels 0123456789abcdef"}
-        asked = {"device": "cpu", "gpus": 2, "_cores": 2, "tmpdir": "/tmp"}
+        asked = {"device": "cpu", "processes": 2, "_cores": 2, "tmpdir": "/tmp"}
         return SimpleNamespace(
             rule="parse_labels",
             threads=1,

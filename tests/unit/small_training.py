@@ -146,16 +146,20 @@ def run(folder: Path, images: Path, shards: list[Path], **config) -> None:
         folder / "progress.png",
         folder / "checkpoints",
         {"model": MODEL, "classes": CLASSES, "precision": "fp32"}
-        | {"device": "cpu", "gpus": 1, "checkpoint_minutes": 10}
+        | {"device": "cpu", "processes": 1, "checkpoint_minutes": 10}
         | config,
         "code",
     )
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of every file below a folder, by path."""
+    """Return the bytes of every file below a folder but training states, by path."""
     found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    return {str(name): path.read_bytes() for name, path in sorted(found.items())}
+    return {
+        str(name): path.read_bytes()
+        for name, path in sorted(found.items())
+        if name.parent.name != "checkpoints"
+    }
 
 
 def killed_in(steps: list[int], folder: Path, images: Path, shard: Path) -> None:

@@ -14,7 +14,7 @@ from small_training import CLASSES, MODEL, outputs, run, write_images
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import full_disk_named
-from workflow_scripts.training.checkpoint import Checkpoint
+from workflow_scripts.training.checkpoint import Checkpoint, clear
 from workflow_scripts.training.train_diffusion import run_key
 
 REFUSED = r"{}\.pt {}.*Remove the file to start this training again"
@@ -122,12 +122,12 @@ def test_no_code_in_a_file_is_run(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_end_clears_what_abandoned_and_killed_trainings_left(tmp_path):
+def test_what_finished_abandoned_and_killed_trainings_left_is_cleared(tmp_path):
     checkpoint = Checkpoint(tmp_path, "key")
     checkpoint.save({"step": 3})
     (tmp_path / "other.pt").touch()
     (tmp_path / ".key.1234.partial.pt").touch()
-    checkpoint.clear()
+    clear(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,5 +153,5 @@ def test_the_key_of_a_run_changes_with_configuration_code_and_data_but_not_with_
         run_key({"steps": 1}, "code", [two]),
     ]
     assert len({key, *other}) == 4
-    given = {"device": "cuda", "gpus": 4, "checkpoint_minutes": 1, "checkpoint_steps": 5}
+    given = {"device": "cuda", "processes": 4, "checkpoint_minutes": 1, "checkpoint_steps": 5}
     assert run_key({"steps": 1} | given, "code", [one]) == key

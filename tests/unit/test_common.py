@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,42 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["value.txt"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from workflow_scripts.common.files import whole_file
+with whole_file(sys.argv[1]) as partial:
+    partial.write_text("half")
+    print(partial, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_next_writer_removes_what_killed_ones_left_and_nothing_of_the_living(root, tmp_path):
+    path = tmp_path / "arm[0].5.txt"
+    killed, living = (
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, path],
+            cwd=root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    )
+    partials = {process: Path(process.stdout.readline().strip()) for process in (killed, living)}
+    killed.kill()
+    killed.communicate()
+    assert partials[killed].exists()
+    write_text(path, "whole")
+    assert path.read_text() == "whole"
+    assert not partials[killed].exists()
+    assert partials[living].read_text() == "half"
+    living.communicate()
+    assert path.read_text() == "half"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):
@@ -136,7 +173,7 @@ def test_seeds_depend_on_every_part_and_its_place():
 
 def test_a_step_gets_its_configuration_and_logs_a_mendable_error_without_traceback(job, tmp_path):
     with pytest.raises(SystemExit), step(job()) as config:
-        assert config == {"seed": 3, "device": "cpu", "gpus": 2}
+        assert config == {"seed": 3, "device": "cpu", "processes": 2}
         raise InputError("table.csv has no column 'View'")
     text = (tmp_path / "logs" / "parse.log").read_text()
     assert text == "parse_labels: table.csv has no column 'View'\n"

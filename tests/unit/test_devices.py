@@ -1,16 +1,15 @@
-"""Leases of devices: each for one job, several at once or none, and free when a job dies."""
+"""The devices that a job gets: inside what it is shown, and another for each."""
 
-import multiprocessing
 import os
-import signal
-import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from workflow_scripts.common import devices
+from workflow_scripts.common import devices, leases
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.runtime import step
 
 
 def test_cuda_without_a_device_is_an_error_and_auto_falls_back(monkeypatch):
@@ -46,6 +45,17 @@ def test_more_gpus_than_the_run_allows_is_an_error_but_on_the_cpu(monkeypatch):
         assert len(several) == 2
 
 
+def test_a_run_that_allows_no_gpu_uses_the_cpu_and_says_so_or_is_an_error(job, capsys):
+    with step(job(resources={"device": "auto", "gpu": 0})) as config:
+        assert config["device"] == "cpu"
+    assert "this run allows no GPU" in capsys.readouterr().err
+    with pytest.raises(SystemExit), step(job(resources={"device": "cuda", "gpu": 0})):
+        pytest.fail("computes")
+    assert "`device: cuda`, but this run allows no GPU" in capsys.readouterr().err
+    with step(job(resources={"device": "cuda", "gpu": 1})) as config:
+        assert config["device"] == "cuda"
+
+
 def test_compiling_needs_a_gpu_a_c_compiler_and_the_headers_of_python(monkeypatch, tmp_path):
     (tmp_path / "Python.h").touch()
     monkeypatch.setattr(devices.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
@@ -61,106 +71,78 @@ def test_compiling_needs_a_gpu_a_c_compiler_and_the_headers_of_python(monkeypatc
     assert not devices.can_compile(torch.device("cuda", 0))
 
 
-def hold(folder, visible, count, events, seconds):
-    """Lease `count` of `visible` fake devices and say when which."""
-    devices.tempfile.tempdir = folder
-    with devices.lease(visible, count, pause=0.01) as indices:
-        events.put(("taken", indices))
-        time.sleep(seconds)
-        events.put(("left", indices))
-
-
 @pytest.fixture
-def job(tmp_path, monkeypatch):
-    """Start a process that holds devices; all are killed at the end."""
-    monkeypatch.setattr(devices, "physical_names", lambda count: list("abcd")[:count])
-    context = multiprocessing.get_context("fork")
-    started = []
+def gpus(tmp_path, monkeypatch):
+    """A machine with three GPUs, of which CUDA_VISIBLE_DEVICES may show some."""
+    uuids = ["5f3a", "81c2", "d04e"]
 
-    def start(visible, count, seconds):
-        process = context.Process(
-            target=hold, args=(str(tmp_path), visible, count, start.events, seconds)
-        )
-        process.start()
-        started.append(process)
-        return process
+    def visible():
+        chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return uuids if chosen is None else [uuids[int(n)] for n in chosen.split(",") if n]
 
-    start.events = context.Queue()
-    yield start
-    for process in started:
-        process.kill()
-        process.join()
-
-
-def test_processes_lease_distinct_devices_and_a_killed_one_frees_its_own(job, tmp_path):
-    first = [job(2, 1, 60) for _ in range(2)]
-    taken = [job.events.get(timeout=20)[1] for _ in first]
-    assert sorted(taken) == [[0], [1]]
-    job(2, 1, 0)
-    time.sleep(0.3)
-    assert job.events.empty()
-    os.kill(first[0].pid, signal.SIGKILL)
-    assert job.events.get(timeout=20)[1] in taken
-    names = {path.name for folder in tmp_path.iterdir() for path in folder.iterdir()}
-    assert names == {"a.lock", "b.lock", "choosing.lock"}
+    cuda = devices.torch.cuda
+    monkeypatch.setattr(leases, "FOLDER", tmp_path / "locks")
+    monkeypatch.setattr(cuda, "device_count", lambda: len(visible()))
+    monkeypatch.setattr(cuda, "get_device_name", lambda device: visible()[device.index])
+    monkeypatch.setattr(
+        cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=visible()[index])
+    )
+    monkeypatch.setattr(cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(leases.time, "sleep", lambda _: pytest.fail("waits"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return uuids
 
 
-def test_several_devices_are_leased_at_once_or_not_at_all(job):
-    for _ in range(3):  # each wants two of three: one at a time can have them
-        job(3, 2, 0.1)
-    events = [job.events.get(timeout=20) for _ in range(6)]
-    assert [what for what, _ in events] == ["taken", "left"] * 3
-    assert all(len(set(indices)) == 2 for _, indices in events)
+def lease(stack, shown, count=1):
+    """Lease devices in a job that is shown some of them (None: all); return what they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        if shown is not None:
+            patch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        found = stack.enter_context(devices.leased_devices("cuda", count))
+        return [devices.torch.cuda.get_device_name(device) for device in found]
 
 
-def test_who_waits_for_several_holds_none(job):
-    one = job(2, 1, 60)
-    assert job.events.get(timeout=20) == ("taken", [0])
-    job(2, 2, 60)
-    time.sleep(0.2)
-    job(2, 1, 60)
-    assert job.events.get(timeout=20) == ("taken", [1])
-    os.kill(one.pid, signal.SIGKILL)
-    time.sleep(0.2)
-    assert job.events.empty()
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        [(None, 1), (None, 1), (None, 1)],
+        [("0", 1), ("1", 1), ("2", 1)],  # each calls its own device 0, as under SLURM
+        [("2,0", 1), (None, 2)],
+        [("1", 1), ("1,0", 1), (None, 1)],
+        [("2,1", 2), (None, 1)],
+    ],
+)
+def test_jobs_get_distinct_devices_inside_what_each_is_shown(gpus, jobs, caplog):
+    caplog.set_level("INFO")
+    with ExitStack() as stack:
+        taken = [lease(stack, shown, count) for shown, count in jobs]
+    held = [name for names in taken for name in names]
+    assert sorted(held) == sorted(set(held)) and len(held) == sum(count for _, count in jobs)
+    for (shown, count), names in zip(jobs, taken, strict=True):
+        inside = range(3) if shown is None else map(int, shown.split(","))
+        assert set(names) <= {gpus[number] for number in inside}
+        assert len(names) == count
+        assert all(name in caplog.text for name in names)
 
 
-def test_jobs_that_each_see_another_gpu_as_device_0_do_not_wait_for_each_other(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr(devices.time, "sleep", lambda _: pytest.fail("waits for another GPU"))
-    held = []
-    for uuid in ("5f3a", "81c2"):
-        monkeypatch.setattr(
-            devices.torch.cuda, "get_device_properties", lambda _, u=uuid: SimpleNamespace(uuid=u)
-        )
-        lease = devices.lease(1)
-        assert lease.__enter__() == [0]
-        held.append(lease)
-    names = {path.name for folder in tmp_path.iterdir() for path in folder.iterdir()}
-    assert names == {"5f3a.lock", "81c2.lock", "choosing.lock"}
-    for lease in held:
-        lease.__exit__(None, None, None)
-
-
-def test_a_user_without_a_name_leases(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(devices, "physical_names", lambda count: ["a"])
-    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
-    with devices.lease(1):
-        assert [path.name for path in tmp_path.iterdir()] == [f"synthorax-gpus-{os.getuid()}"]
-
-
-def test_a_lock_folder_of_somebody_else_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(devices, "physical_names", lambda count: ["a"])
-    with devices.lease(1):
+def test_nothing_visible_is_no_device(gpus, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with devices.leased_device("auto") as device:
+        assert device.type == "cpu"
+    assert "computing on the CPU" in caplog.text and "sees no CUDA device" in caplog.text
+    with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES"), devices.leased_device("cuda"):
         pass
-    owner = os.getuid()
-    monkeypatch.setattr(devices.os, "getuid", lambda: owner + 1)
-    with pytest.raises(InputError, match=r"belongs to another user.*TMPDIR"), devices.lease(1):
-        pass
+
+
+def test_parts_of_one_gpu_are_devices_of_their_own(gpus, monkeypatch):
+    """CUDA shows a process one part, and may tell the name of the whole GPU."""
+    cuda = devices.torch.cuda
+    monkeypatch.setattr(cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(cuda, "get_device_name", lambda device: "MIG 1g.10gb")
+    monkeypatch.setattr(cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="5f3a"))
+    with ExitStack() as stack:
+        for part in ("MIG-a65afc88", "MIG-GPU-63feeb45/1/0", "MIG-GPU-63feeb45/2/0"):
+            lease(stack, part)
+        with pytest.raises(pytest.fail.Exception, match="waits"):
+            lease(stack, "MIG-a65afc88")

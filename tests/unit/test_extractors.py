@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import torchxrayvision
 from cleanfid.inception_torchscript import InceptionV3W
 from cleanfid.resize import build_resizer
-from shaped_weights import NAMED, WIDTH, WRITE, Layers, dinov2_state, write
+from shaped_weights import NAMED, WIDTH, WRITE, dinov2_state, write
 from torch import nn
 
 from workflow_scripts.classifier.training import predict
@@ -30,7 +30,11 @@ CPU = torch.device("cpu")
 def weights(tmp_path_factory):
     """Files of the right kinds and shapes, with random weights."""
     folder = tmp_path_factory.mktemp("weights")
-    return {name: write(name, folder) for name in WRITE}
+    paths = {name: write(name, folder) for name in WRITE}
+    with pytest.MonkeyPatch.context() as patch:  # no other file of this kind is opened
+        known = Weights("https://a/inception.pt", sha256_of(paths["inception"]))
+        patch.setitem(PUBLISHED, "inception", known)
+        yield paths
 
 
 @pytest.fixture(scope="module")
@@ -138,18 +142,39 @@ def test_inception_names_classes_by_its_own_output_without_bias(weights, extract
     np.testing.assert_allclose(classes, powers / powers.sum(1, keepdims=True), rtol=1e-4)
 
 
-def test_inception_without_its_output_is_refused(tmp_path):
-    class Headless(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers = Layers()
+class Program(nn.Module):
+    """Writes a file when TorchScript loads it."""
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.layers(x)
+    mark: str
 
-    torch.jit.script(Headless()).save(str(tmp_path / "headless.pt"))
-    with pytest.raises(InputError, match=r"headless\.pt .*output"):
-        EXTRACTORS["inception"](tmp_path / "headless.pt", CPU)
+    def __init__(self, mark):
+        super().__init__()
+        self.mark = str(mark)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.mark, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]):
+        self.mark = state[0]
+        self.training = state[1]
+        torch.save(torch.zeros(1), self.mark)
+
+
+def test_no_inception_but_the_published_is_run(tmp_path):
+    path, mark = tmp_path / "program.pt", tmp_path / "mark"
+    torch.jit.script(Program(mark)).save(str(path))
+    mark.unlink(missing_ok=True)
+    torch.jit.load(path)
+    assert mark.exists()
+    mark.unlink()
+    with pytest.raises(InputError, match=r"program\.pt is not the published file"):
+        EXTRACTORS["inception"](path, CPU)
+    assert not mark.exists()
 
 
 def test_xrv_sees_its_own_range_and_size(extractors, monkeypatch):

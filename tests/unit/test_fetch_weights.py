@@ -11,7 +11,7 @@ from shaped_weights import NAMED, WIDTH, write
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import sha256_of
-from workflow_scripts.common.published import FORMULAS, PUBLISHED, name_of
+from workflow_scripts.common.published import FORMULAS, PUBLISHED, Weights, name_of
 from workflow_scripts.features.extractors import EXTRACTORS
 from workflow_scripts.features.fetch_weights import fetch_weights
 
@@ -58,14 +58,19 @@ def test_an_address_is_fetched(address, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(set(EXTRACTORS) & set(PUBLISHED)))
-def test_what_was_fetched_is_what_an_extractor_loads(name, local, address, tmp_path, caplog):
+def test_what_was_fetched_is_what_an_extractor_loads(
+    name, local, address, tmp_path, caplog, monkeypatch
+):
     sha256 = sha256_of(write(name, local.parent))
     fetch_weights(name, {"url": f"{address}/{name}.pt", "sha256": sha256}, tmp_path / "out.pt")
     assert "will not carry a published name" in caplog.text
+    if name == "inception":  # no other is opened
+        monkeypatch.setitem(PUBLISHED, name, Weights("https://a/inception.pt", sha256))
     films = np.random.default_rng(0).integers(0, 256, (2, 32, 32), dtype=np.uint8)
     features, classes = EXTRACTORS[name](tmp_path / "out.pt", torch.device("cpu"))(films)
     assert features.shape == (2, WIDTH[name])
     assert classes.shape == (2, NAMED[name])
+    monkeypatch.undo()
     for metric, formula in FORMULAS.items():
         assert name_of(metric, name, sha256_of(tmp_path / "out.pt")) == formula
 

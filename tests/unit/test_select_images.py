@@ -37,7 +37,7 @@ class Case:
         self.rejects = {}
         self.several = []  # images with both findings
 
-    def run(self, max_missing=0):
+    def run(self, max_missing=0, max_rejects=9):
         person = {"patient_id": "p", "age_years": 50.0, "sex": "F", "view": "PA"}
         cohort = pd.DataFrame(COHORT, columns=["image_id", "class_id", "class_name", "split"])
         paths = {name: self.folder / f"{name}.parquet" for name in ("metadata", "labels")}
@@ -58,7 +58,8 @@ class Case:
             rejects.append(self.folder / f"{archive}.rejects.parquet")
             write_table(frame, rejects[-1], REJECTS)
         outputs = [self.folder / "images.parquet", self.folder / "unmatched.parquet"]
-        select_images(*paths.values(), indices, rejects, CLASSES, max_missing, *outputs)
+        limits = (max_missing, max_rejects)
+        select_images(*paths.values(), indices, rejects, CLASSES, *limits, *outputs)
         return read_table(outputs[0], IMAGES), read_table(outputs[1], UNMATCHED)
 
 
@@ -106,6 +107,15 @@ def test_too_many_missing_images_are_named_with_their_reason(case):
     assert not (case.folder / "images.parquet").exists()
     images, _ = case.run(max_missing=None)
     assert len(images) == 10
+
+
+def test_an_archive_that_was_decoded_under_a_higher_limit_is_refused(case):
+    case.rejects["b"] = {"x.png": "damaged PNG", "y.png": "no image"}
+    with pytest.raises(InputError, match=r"b: 2 files cannot be used.* allows 1:") as caught:
+        case.run(max_rejects=1)
+    assert "images/x.png: damaged PNG" in str(caught.value)
+    assert not (case.folder / "images.parquet").exists()
+    case.run(max_rejects=2)
 
 
 def test_images_outside_the_cohort_do_not_count_as_missing(case):

@@ -1,8 +1,7 @@
-"""The whole chain through Snakemake: it ends, it does nothing twice, it gives the same bytes."""
+"""The whole chain through Snakemake: it ends, and it gives the same bytes."""
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -75,11 +74,6 @@ def test_the_splits_share_no_patient_and_add_up(phantom_run):
     assert len(cohort) + len(exclusions) == len(labels)
 
 
-def test_a_second_run_does_nothing(snakemake, phantom_run, phantom_config):
-    done = snakemake(phantom_run, "--configfile", phantom_config)
-    assert "Nothing to be done" in done.stdout + done.stderr
-
-
 def test_the_same_seed_gives_the_same_bytes_in_another_folder(
     snakemake, phantom_run, phantom_config, tmp_path
 ):
@@ -119,99 +113,6 @@ def test_each_target_plans_only_its_stages(snakemake, phantom_config, tmp_path):
     assert "export_model" in plan("export")
     assert plan("readers") >= {"draw_samples", "make_reader_study"}
     assert "train_arm" not in plan("readers")
-
-
-CHANGES = {
-    "device": ("device", "cpu"),
-    "checkpoint": ("checkpoint", {"minutes": 3, "steps": 7}),
-    "gpus": ("models", {"small": {"gpus": 2}}),
-    "split.seed": ("split", {"seed": 5}),
-    "learning rate": ("models", {"small": {"training": {"learning_rate": 0.002}}}),
-    "sampler steps": ("samplers", {"dpm4": {"steps": 5}}),
-    "images per class": ("samplers", {"dpm4": {"per_class": 14}}),
-    "bootstrap": ("studies", {"augmentation": {"bootstrap": 300}}),
-    "neighbours": ("evaluate", {"neighbours": 4}),
-    "pairs": ("evaluate", {"pairs": 10}),
-    "another arm": ("studies", {"augmentation": {"arms": {"noise": {"synthetic": 0.1}}}}),
-}
-MEASURES = {
-    "measure_distribution", "measure_diversity", "measure_condition", "measure_physics",
-    "audit_copies", "collect_metrics",
-}  # fmt: skip
-SAMPLED = {
-    "draw_samples", "collect_samples", "plot_denoising", "extract_features", "train_arm",
-    "summarise_study", "plot_study", "render_report",
-} | MEASURES  # fmt: skip
-
-
-def test_a_changed_key_reruns_what_depends_on_it(snakemake, phantom_run, phantom_config, tmp_path):
-    def plan(change):
-        section, value = CHANGES[change]
-        done = snakemake(
-            phantom_run, "-n", "--configfile", phantom_config,
-            "--config", f"{section}={json.dumps(value)}",
-        )  # fmt: skip
-        return rules_to_run(done.stdout + done.stderr)
-
-    for resource in ("device", "checkpoint", "gpus"):
-        assert plan(resource) == set(), resource
-    assert "filter_cohort" not in plan("split.seed")
-    assert {"split_patients", "train_diffusion"} <= plan("split.seed")
-    assert "split_patients" not in plan("learning rate")
-    assert "train_domain_classifier" not in plan("learning rate")
-    assert {"train_diffusion", "draw_samples"} <= plan("learning rate")
-    assert plan("sampler steps") >= SAMPLED - {"plot_study"}
-    assert "train_diffusion" not in plan("sampler steps")
-    assert {"draw_samples", "collect_samples"} <= plan("images per class")
-    assert "plot_denoising" not in plan("images per class")
-    assert "train_arm" not in plan("bootstrap")
-    assert "summarise_study" in plan("bootstrap")
-    # Another measure takes no feature again, nor any measure of another family.
-    assert plan("neighbours") & MEASURES == {"measure_distribution", "collect_metrics"}
-    assert plan("pairs") & MEASURES == {"measure_diversity", "collect_metrics"}
-    assert "extract_features" not in plan("neighbours") | plan("pairs")
-
-
-def test_another_arm_trains_no_other(snakemake, phantom_run, phantom_config):
-    section, value = CHANGES["another arm"]
-    done = snakemake(
-        phantom_run, "-n", "--configfile", phantom_config,
-        "--config", f"{section}={json.dumps(value)}",
-    )  # fmt: skip
-    planned = re.findall(r"^    output: (\S*predictions/\S+)", done.stdout + done.stderr, re.M)
-    assert {Path(name).name for name in planned} == {"noise_seed0.parquet", "noise_seed1.parquet"}
-
-
-def test_a_comment_reruns_nothing_and_a_changed_line_what_can_reach_it(
-    snakemake, root, phantom_run, phantom_config, tmp_path
-):
-    source = tmp_path / "checkout"
-    shutil.copytree(
-        root,
-        source,
-        ignore=shutil.ignore_patterns(".venv", ".git", "results", ".snakemake", ".*_cache"),
-    )
-
-    def plan():
-        done = snakemake(phantom_run, "-n", "--configfile", phantom_config, source=source)
-        return rules_to_run(done.stdout + done.stderr)
-
-    module = source / "workflow_scripts" / "diffusion" / "sampler.py"
-    text = module.read_text()
-    module.write_text(text + "\n\n# A remark.\n")
-    assert plan() == set()
-    guidance = "weight * (good - bad)"
-    assert guidance in text
-    module.write_text(text.replace(guidance, f"2 * {guidance}"))
-    changed = plan()
-    assert {"draw_samples", "plot_denoising"} <= changed
-    assert not changed & {
-        "train_diffusion",
-        "choose_average",
-        "resize_archive",
-        "split_patients",
-        "train_domain_classifier",
-    }
 
 
 def test_snakemakes_own_report_builds(snakemake, phantom_run, phantom_config, tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from workflow_scripts.common.errors import InputError
 # DICOM files often have no suffix at all.
 SUFFIXES = {"folder": {".png", ".jpg", ".jpeg"}, "dicom": {".dcm", ".dicom", ""}}
 NOT_IMAGES = {"DICOMDIR", "README", "LICENSE"}
+# Control characters, and what stands for bytes that are not UTF-8.
+NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class File(NamedTuple):
@@ -26,6 +29,12 @@ def listing(folder: str | Path, kind: str) -> list[File]:
 
     Hidden files and folders are passed over, and so are links to folders, which may run in
     circles, and links to nothing. `kind` is "folder" (PNG, JPEG) or "dicom".
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, or the name of a file holds control characters or is not in
+        UTF-8, so that no table could hold it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -43,6 +52,11 @@ def listing(folder: str | Path, kind: str) -> list[File]:
             ):
                 state = path.stat()
                 relative = path.relative_to(folder).as_posix()
+                if NO_TEXT.search(relative):
+                    raise InputError(
+                        f"dataset.folder.images: {folder} holds a file whose name is no plain text: "
+                        f"{relative!a}. Rename it."
+                    )
                 files.append(File(relative, state.st_size, state.st_mtime_ns))
     return sorted(files)
 

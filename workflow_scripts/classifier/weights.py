@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 from workflow_scripts.classifier.network import Classifier, build
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.files import whole_file
+from workflow_scripts.common.weights import write_weights
 
 KEY = "classifier"
 
@@ -17,11 +17,8 @@ KEY = "classifier"
 def save(model: Classifier, path: str | Path, metadata: dict[str, str]) -> None:
     """Write weights, and beside `metadata` the backbone and the number of classes."""
     described = {"backbone": model.backbone, "classes": str(model.classes)} | metadata
-    tensors = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
-    with whole_file(path) as partial:
-        # One entry: safetensors writes several in a random order, and equal weights must be equal
-        # files.
-        save_file(tensors, partial, metadata={KEY: json.dumps(described, sort_keys=True)})
+    # One entry: safetensors writes several in a random order, and equal weights must be equal files.
+    write_weights(model.state_dict(), path, {KEY: json.dumps(described, sort_keys=True)})
 
 
 def load(path: str | Path, device: torch.device) -> Classifier:
@@ -34,8 +31,11 @@ def load(path: str | Path, device: torch.device) -> Classifier:
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Return backbone, classes, and what else was recorded with the weights."""
-    with safe_open(path, framework="pt") as stream:
-        text = (stream.metadata() or {}).get(KEY)
+    try:
+        with safe_open(path, framework="pt") as stream:
+            text = (stream.metadata() or {}).get(KEY)
+    except SafetensorError:
+        text = None
     if text is None:
         raise InputError(f"{path} holds no classifier of this workflow; delete it and run again.")
     return json.loads(text)

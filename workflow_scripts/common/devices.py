@@ -1,25 +1,22 @@
 """The devices a job computes on.
 
 On one machine Snakemake only counts GPUs: two jobs with `gpu=1` would both land on device 0. A
-job therefore leases its devices through lock files, which the kernel frees when the process ends,
-however it ends. Locks are named by the hardware: under SLURM, which shows each job its own devices
-alone, every job calls its own device 0, and the lease succeeds at once.
+job therefore leases its devices. Leases are named by the hardware: under SLURM, which shows each
+job its own devices alone, every job calls its own device 0, and the lease succeeds at once.
 """
 
 import os
 import shutil
 import sysconfig
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from torch.utils._triton import has_triton
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.leases import leased
 from workflow_scripts.common.runtime import log
 
 
@@ -47,7 +44,7 @@ def leased_devices(
     ------
     InputError
         If the configuration asks for CUDA and no device is visible, or for more devices than are or
-        than the run allows; or if the folder of the locks is somebody else's.
+        than the run allows; or if something else stands where the locks belong.
     """
     visible = torch.cuda.device_count() if wanted != "cpu" else 0
     if wanted == "cuda" and not visible:
@@ -56,7 +53,8 @@ def leased_devices(
             "driver and CUDA_VISIBLE_DEVICES, or set `device: auto` to use the CPU."
         )
     if not visible:
-        log.info("computing on the CPU (%d threads)", torch.get_num_threads())
+        why = "" if wanted == "cpu" else ": PyTorch sees no CUDA device here"
+        log.info("computing on the CPU (%d threads)%s", torch.get_num_threads(), why)
         yield [torch.device("cpu")] * count
         return
     if count > visible:
@@ -69,7 +67,7 @@ def leased_devices(
             f"the configuration asks for {count} GPUs at once (`gpus` of the model), but this run "
             f"allows {allowed}: give --resources gpu={count}, or lower `gpus`."
         )
-    with lease(visible, count) as indices:
+    with leased(physical_names(visible), count) as indices:
         devices = [torch.device("cuda", index) for index in indices]
         torch.cuda.set_device(devices[0])
         names = [f"{device} ({torch.cuda.get_device_name(device)})" for device in devices]
@@ -87,51 +85,15 @@ def can_compile(device: torch.device) -> bool:
     return device.type == "cuda" and has_triton() and bool(compiler) and header.is_file()
 
 
-@contextmanager
-def lease(visible: int, count: int = 1, pause: float = 1.0) -> Iterator[list[int]]:
-    """Wait until `count` of the visible devices are free, and yield their indices while held.
-
-    All are taken at once or none is: two jobs that each held one and waited for the other's would
-    wait for ever.
-    """
-    folder = Path(tempfile.gettempdir()) / f"synthorax-gpus-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.lstat().st_uid != os.getuid():
-        raise InputError(
-            f"{folder}, where GPUs are leased, belongs to another user; have it removed, or set "
-            "TMPDIR to a folder of your own."
-        )
-    paths = [folder / f"{name}.lock" for name in physical_names(visible)]
-    waited = False
-    while not (held := take(paths, count, folder / "choosing.lock")):
-        if not waited:
-            log.info("fewer than %d of the %d visible GPUs are free: waiting", count, visible)
-            waited = True
-        time.sleep(pause)
-    try:
-        yield list(held)
-    finally:
-        for lock in held.values():
-            lock.release()
-
-
-def take(paths: list[Path], count: int, gate: Path) -> dict[int, FileLock]:
-    """Acquire the first `count` locks that are free and return them by index; if fewer are, none."""
-    taken = {}
-    # One job chooses at a time: two that took one half each would both go away with nothing.
-    with FileLock(gate):
-        for index, path in enumerate(paths):
-            lock = FileLock(path)
-            with suppress(Timeout):
-                lock.acquire(timeout=0)
-                taken[index] = lock
-            if len(taken) == count:
-                return taken
-        for lock in taken.values():
-            lock.release()
-    return {}
-
-
 def physical_names(count: int) -> list[str]:
-    """Name the visible devices as every process on the machine names them, whatever it sees."""
-    return [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
+    """Name the visible devices as every process on the machine names them, whatever it sees.
+
+    A part of a GPU (MIG) is named as in CUDA_VISIBLE_DEVICES, since the other name may be that of the
+    whole GPU.
+    """
+    given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    parts = {n: name.replace("/", "-") for n, name in enumerate(given) if name.startswith("MIG-")}
+    return [
+        parts.get(index) or str(torch.cuda.get_device_properties(index).uuid)
+        for index in range(count)
+    ]

@@ -17,6 +17,7 @@ import pyarrow.parquet
 
 from workflow_scripts.common.files import sha256_of, write_text
 from workflow_scripts.common.fingerprint import ROOT, lock_hash, modules
+from workflow_scripts.common.privacy import shown, without_folders
 
 LIBRARIES = (
     "snakemake",
@@ -30,6 +31,9 @@ LIBRARIES = (
     "pillow",
 )
 NVIDIA = Path("/proc/driver/nvidia")
+CRATE = "ro-crate-metadata.json"  # in the data folder
+# Resources that say whose machine it is, or nothing: the folder for temporary files, SLURM's account.
+PRIVATE = ("_", "tmpdir", "slurm")
 WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
@@ -41,7 +45,11 @@ class Record:
 
     def __init__(self, snakemake: Any) -> None:
         self.path = beside_log(snakemake.log[0])
+        # By the log: whoever imports the workflow gives its rules other names.
+        self.rule = snakemake.log[0].rpartition("logs/")[2].partition("/")[0].removesuffix(".log")
         self.path.unlink(missing_ok=True)
+        if snakemake.output:  # a crate (trail/crate.py) would speak of files that are no more
+            Path(snakemake.log[0].rpartition("logs/")[0], CRATE).unlink(missing_ok=True)
         self.job = snakemake
         self.began, self.cpu_before = time.monotonic(), cpu_seconds()
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -66,7 +74,7 @@ class Record:
         step, resources = self.identity["step"], self.job.resources
         usage = [resource.getrusage(who).ru_maxrss for who in WHO]
         return {
-            "rule": self.job.rule,
+            "rule": self.rule,
             "wildcards": self.identity["wildcards"],
             "step": step,
             "config": without_folders(self.identity["config"]),
@@ -79,7 +87,7 @@ class Record:
             "software": dict(versions()) | {"driver": driver()},
             "hardware": hardware(),
             "resources": {"threads": self.job.threads}
-            | {name: value for name, value in resources.items() if not name.startswith("_")},
+            | {name: value for name, value in resources.items() if not name.startswith(PRIVATE)},
             "started": self.started,
             "wall_seconds": round(time.monotonic() - self.began, 3),
             "cpu_seconds": round(cpu_seconds() - self.cpu_before, 3),
@@ -111,24 +119,6 @@ def described(name: str | None, path: str) -> dict:
     """Return what identifies a file: path, bytes and SHA-256."""
     size = Path(path).stat().st_size
     return {"name": name, "path": shown(path), "bytes": size, "sha256": sha256_of(path)}
-
-
-def shown(path: str) -> str:
-    """Return a path as others may see it: relative to the run, of a file elsewhere its name alone."""
-    absolute = Path(path).expanduser().absolute()
-    here = Path.cwd()
-    return (
-        str(absolute.relative_to(here)) if absolute.is_relative_to(here) else f"…/{absolute.name}"
-    )
-
-
-def without_folders(value: Any) -> Any:
-    """Return a configuration in which every absolute path is as `shown`."""
-    if isinstance(value, dict):
-        return {key: without_folders(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_folders(item) for item in value]
-    return shown(value) if isinstance(value, str) and value.startswith(("/", "~")) else value
 
 
 def rows(path: Path) -> int | None:

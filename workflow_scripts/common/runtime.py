@@ -12,13 +12,14 @@ from tqdm import tqdm
 
 from workflow_scripts.common.cache import Entry
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.parent import end_with_snakemake
 from workflow_scripts.common.provenance import Record
 
 T = TypeVar("T")
 log = logging.getLogger("synthorax")
 # What a job is given rather than what its product depends on: resources of the rule, which make no
 # other product when they change, handed to the step with its configuration.
-RESOURCES = ("device", "gpus", "checkpoint_minutes", "checkpoint_steps")
+RESOURCES = ("device", "processes", "checkpoint_minutes", "checkpoint_steps", "max_rejects")
 
 
 @contextmanager
@@ -33,6 +34,10 @@ def step(snakemake: Any) -> Iterator[dict | None]:
     An `InputError` or a full disk ends the step with a message; anything else is a defect of
     ours and keeps its traceback.
     """
+    end_with_snakemake()
+    logging.raiseExceptions = (
+        False  # of a log on a full disk: what is wrong is said on the terminal
+    )
     log.setLevel(logging.INFO)
     log.handlers.clear()
     log.addHandler(logging.StreamHandler(sys.stderr))
@@ -46,6 +51,8 @@ def step(snakemake: Any) -> Iterator[dict | None]:
         config = json.loads(snakemake.params.get("config", "{}"))
         given = {name: snakemake.resources.get(name) for name in RESOURCES}
         config |= {name: value for name, value in given.items() if value is not None}
+        if snakemake.resources.get("gpu") == 0 and "device" in config:
+            config["device"] = without_gpu(config["device"])
         record = Record(snakemake)
         entry = None
         if snakemake.resources.get("cache"):
@@ -68,6 +75,18 @@ def step(snakemake: Any) -> Iterator[dict | None]:
                 "failed; this is a defect of Synthorax, not of your data: please report it"
             )
         sys.exit(1)
+
+
+def without_gpu(device: str) -> str:
+    """Return the device of a job for which the run leaves no GPU, as with `--resources gpu=0`."""
+    if device == "cuda":
+        raise InputError(
+            "the configuration says `device: cuda`, but this run allows no GPU: give --resources "
+            "gpu=1, or set `device: auto` to use the CPU."
+        )
+    if device == "auto":
+        log.info("this run allows no GPU")
+    return "cpu"
 
 
 def remedy(error: Exception) -> str | None:

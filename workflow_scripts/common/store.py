@@ -2,6 +2,10 @@
 
 A shard is an array of shape (rows, height, width). The index names, for each image, its shard
 (a file stem) and its row. Shards are memory-mapped, and read a whole batch at a time.
+
+There may be hundreds of shards of hundreds of megabytes. A table SHARDS lists them with the SHA-256 of
+each: a rule depends on that table, so that neither planning nor the comparison of inputs by content
+grows with the number of shards times the number of jobs that read them.
 """
 
 from collections.abc import Iterable
@@ -10,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.files import REMAKE
+from workflow_scripts.common.errors import InputError, few
+from workflow_scripts.common.files import REMAKE, sha256_of
+from workflow_scripts.common.schemas import SHARDS
+from workflow_scripts.common.tables import read_table, write_table
 
 
 class ImageStore:
@@ -20,11 +26,11 @@ class ImageStore:
     Parameters
     ----------
     index : DataFrame with the columns `shard` (str) and `row` (int)
-    shards : paths of the `.npy` files; a shard's name is the file's stem
+    shards : paths of `.npy` files, or of tables SHARDS; a shard's name is the file's stem
     """
 
     def __init__(self, index: pd.DataFrame, shards: Iterable[str | Path]):
-        arrays = {Path(path).stem: open_shard(path) for path in shards}
+        arrays = {path.stem: open_shard(path) for path in listed(shards)}
         names = sorted(arrays)
         self.arrays = [arrays[name] for name in names]
         code = {name: number for number, name in enumerate(names)}
@@ -62,12 +68,51 @@ class ImageStore:
         return self.gather(np.arange(len(self)))
 
 
+def list_shards(shards: Iterable[str | Path], table: str | Path) -> None:
+    """Write the table SHARDS of `.npy` files that stand beside it or below."""
+    folder = Path(table).parent
+    rows = [
+        (Path(path).relative_to(folder).as_posix(), len(open_shard(path)), sha256_of(path))
+        for path in shards
+    ]
+    write_table(pd.DataFrame(rows, columns=list(SHARDS.columns)), table, SHARDS)
+
+
+def listed(shards: Iterable[str | Path]) -> list[Path]:
+    """Return the paths of `.npy` files among `shards`, and of those that tables SHARDS there list.
+
+    Raises
+    ------
+    InputError
+        If a file of a table is missing.
+    """
+    paths = []
+    for path in map(Path, shards):
+        if path.suffix == ".npy":
+            paths.append(path)
+            continue
+        own = [path.parent / name for name in read_table(path, SHARDS)["path"]]
+        if absent := [str(name) for name in own if not name.is_file()]:
+            raise InputError(
+                f"{path} lists shards that are missing: {few(absent)}. Run `snakemake tensors` to have "
+                "real images made anew, `snakemake samples` synthetic ones: what comes out as before "
+                "makes nothing else anew."
+            )
+        paths += own
+    return paths
+
+
 def open_shard(path: str | Path) -> np.ndarray:
     """Map a shard into memory: uint8 (rows, height, width)."""
-    try:
-        shard = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}). {REMAKE}") from None
+    shard = open_array(path)
     if shard.dtype != np.uint8 or shard.ndim != 3:
         raise InputError(f"{path} holds {shard.dtype} {shard.shape}, not uint8 images. {REMAKE}")
     return shard
+
+
+def open_array(path: str | Path) -> np.ndarray:
+    """Map an array into memory; one of Python objects, whose reading could run code, is refused."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read ({error}). {REMAKE}") from None

@@ -2,30 +2,37 @@
 
 The bytes of a transfer collect in `<target>.partial`. Whatever interrupts it, the next attempt
 and the next run continue from there by a Range request. The target gets its name once length and
-digest are right.
+digest are right. No message carries what an address may keep secret: a password, a token.
 """
 
 import email.utils
+import fcntl
 import hashlib
 import os
 import random
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import BinaryIO
+from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import full_disk_named
+from workflow_scripts.common.privacy import plain
 from workflow_scripts.common.runtime import log, progress_interval
 
 CHUNK = 1 << 16
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 LONGEST_PAUSE = 300.0
+MOST_REDIRECTS = 10
+LEAST_RATE = 1000  # bytes per second; the largest archive would take weeks
 
 
 class Interrupted(Exception):
@@ -54,8 +61,8 @@ def download(
     target : where the file goes; nothing appears there before it is whole and verified
     digest : algorithm that hashlib knows, and the digest in hexadecimal
     size : length in bytes, where it is known
-    attempts : attempts in a row that may bring nothing before it gives up
-    timeout : seconds without a byte after which an attempt counts as broken
+    attempts : attempts in a row that may bring next to nothing before it gives up
+    timeout : seconds without a byte, or with next to none, after which an attempt counts as broken
     pause : seconds before the second attempt; doubled each time, up to five minutes
 
     Raises
@@ -65,88 +72,181 @@ def download(
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
+    with sole_writer(target) as partial:
+        if target.is_file() and digest_of(target, digest[0]) == digest[1].lower():
+            return  # brought by another process
+        bring(url, partial, size, attempts, timeout, pause)
+        verify(partial, digest, size, f"what came from {plain(url)}")
+        os.fsync(partial.stream.fileno())
+        partial.path.replace(target)
+        partial.version.unlink(missing_ok=True)
+
+
+class Partial:
+    """What has arrived of a file so far."""
+
+    def __init__(self, path: Path, stream: BinaryIO):
+        self.path = path
+        self.stream = stream
+        # What the server calls this version of the file (its ETag).
+        self.version = path.with_name(f"{path.name}.version")
+
+    @property
+    def length(self) -> int:
+        """Bytes that have arrived."""
+        return os.fstat(self.stream.fileno()).st_size
+
+    def append(self, block: bytes) -> None:
+        left = memoryview(block)
+        while left:
+            left = left[self.stream.write(left) :]
+
+    def discard(self) -> None:
+        """Forget what has arrived."""
+        os.ftruncate(self.stream.fileno(), 0)
+        self.version.unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_writer(target: Path) -> Iterator[Partial]:
+    """Open what has arrived of `target` once no other process on this machine writes to it.
+
+    One that outlives a Snakemake that was killed may, when the next run begins.
+    """
+    path = target.with_name(f"{target.name}.partial")
+    told = False
+    while True:
+        with path.open("ab", buffering=0) as stream:
+            if locked(stream):
+                if not stands(stream, path):  # it was given its name, or refused
+                    continue
+                partial = Partial(path, stream)
+                try:
+                    yield partial
+                finally:
+                    if partial.length == 0 and stands(stream, path):
+                        path.unlink()
+                return
+        if not told:
+            log.info("another process downloads %s: waiting", target)
+            told = True
+        time.sleep(1.0)
+
+
+def locked(stream: BinaryIO) -> bool:
+    """Lock a file for this process, unless another has; where a disk knows no locks, as if it did."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def stands(stream: BinaryIO, path: Path) -> bool:
+    """Whether an open file still is the one at `path`."""
+    return path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat())
+
+
+def bring(
+    url: str, partial: Partial, size: int | None, attempts: int, timeout: float, pause: float
+) -> None:
+    """Append what `partial` lacks, attempt after attempt; parameters as of `download`."""
     failures = 0
     with tqdm(
-        desc=target.name,
+        desc=partial.path.stem,
         total=size,
-        initial=length(partial),
+        initial=partial.length,
         unit="B",
         unit_scale=True,
         mininterval=progress_interval(),
     ) as bar:
-        while size is None or length(partial) < size:
-            before = length(partial)
+        while size is None or partial.length < size:
+            before, begun = partial.length, time.monotonic()
             try:
                 for count in received(url, partial, size, timeout):
                     bar.update(count)
-                break
-            except (Interrupted, requests.RequestException) as error:
-                failures = 0 if length(partial) > before else failures + 1
-                if failures == attempts:
-                    raise InputError(
-                        f"{url}: gave up after {attempts} attempts without a byte: {error}. What has "
-                        f"arrived is kept in {partial}; run again to continue from there."
-                    ) from None
-                longest = min(pause * 2**failures, LONGEST_PAUSE)
+                return
+            except (
+                Interrupted,
+                requests.RequestException,
+                urllib3.exceptions.HTTPError,
+                ValueError,  # of what is no address
+            ) as error:
+                reason = plain(error)
+                if isinstance(error, ValueError) or "CERTIFICATE_VERIFY_FAILED" in reason:
+                    raise InputError(f"{plain(url)}: {reason}. Check the URL.") from None
                 asked = error.pause if isinstance(error, Interrupted) else 0.0
-                # Half of it at random, so that parallel downloads do not come back together.
-                wait = max(asked, longest * random.uniform(0.5, 1.0))
-                log.warning("%s: %s; continuing in %.1f s", url, error, wait)
-                time.sleep(wait)
-    verify(partial, digest, size, f"what came from {url}")
-    with partial.open("rb") as stream:
-        os.fsync(stream.fileno())
-    partial.replace(target)
-    validator_of(partial).unlink(missing_ok=True)
+            enough = LEAST_RATE * (time.monotonic() - begun)
+            failures = 0 if partial.length - before > enough else failures + 1
+            if failures == attempts:
+                raise InputError(
+                    f"{plain(url)}: gave up after {attempts} attempts that brought next to nothing: "
+                    f"{reason}. What has arrived is kept in {partial.path}; run again to continue "
+                    "from there."
+                )
+            longest = min(pause * 2**failures, LONGEST_PAUSE)
+            # Half of it at random, so that parallel downloads do not come back together.
+            wait = max(asked, longest * random.uniform(0.5, 1.0))
+            log.warning("%s: %s; continuing in %.1f s", plain(url), reason, wait)
+            time.sleep(wait)
 
 
-def verify(path: Path, digest: tuple[str, str], size: int | None, what: str) -> None:
-    """Remove a finished transfer that is not what was expected, and say so."""
+def verify(partial: Partial, digest: tuple[str, str], size: int | None, what: str) -> None:
+    """Discard a finished transfer that is not what was expected, and say so."""
     algorithm, expected = digest
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, algorithm).hexdigest()
-    if size is not None and length(path) != size:
-        problem = f"has {length(path):,} bytes instead of {size:,}"
+    found = digest_of(partial.path, algorithm)
+    if size is not None and partial.length != size:
+        problem = f"has {partial.length:,} bytes instead of {size:,}"
     elif found != expected.lower():
         problem = f"has the {algorithm.upper()} {found} instead of {expected.lower()}"
     else:
         return
-    discard(path)
+    partial.discard()
     raise InputError(
         f"{what} {problem}. It was removed. Run again; if that does not help, the file on the "
         "server is another one than the expected."
     )
 
 
-def received(url: str, partial: Path, size: int | None, timeout: float) -> Iterator[int]:
+def digest_of(path: Path, algorithm: str) -> str:
+    """Return the digest of a file in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def received(url: str, partial: Partial, size: int | None, timeout: float) -> Iterator[int]:
     """Append to `partial` what it lacks, yielding how many bytes each write added."""
     scheme = urlsplit(url).scheme
     if scheme == "file":
-        blocks = blocks_of_file(url, length(partial))
+        blocks = blocks_of_file(url, partial.length)
     elif scheme in ("http", "https"):
         blocks = blocks_of_response(url, partial, size, timeout)
     else:
-        raise InputError(f"{url}: give a URL that begins with https, http or file")
+        raise InputError(f"{plain(url)}: give a URL that begins with https, http or file")
     room_for(partial, size)
     for block in blocks:
-        with full_disk_named(partial), partial.open("ab") as stream:
-            stream.write(block)
+        with full_disk_named(partial.path):
+            partial.append(block)
         yield len(block)
-        if size is not None and length(partial) > size:
-            discard(partial)
-            raise InputError(f"{url} sends more than the expected {size:,} bytes: another file")
+        if size is not None and partial.length > size:
+            partial.discard()
+            raise InputError(
+                f"{plain(url)} sends more than the expected {size:,} bytes: another file"
+            )
 
 
-def room_for(partial: Path, size: int | None) -> None:
+def room_for(partial: Partial, size: int | None) -> None:
     """Refuse to begin what the disk cannot hold."""
-    needed = (size or 0) - length(partial)
-    free = shutil.disk_usage(partial.parent).free
+    needed = (size or 0) - partial.length
+    folder = partial.path.parent
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
-            f"{partial.parent}: the disk has {free / 1e9:.1f} GB free and the rest of "
-            f"{partial.stem} needs {needed / 1e9:.1f} GB. Make room, or put the results elsewhere "
-            "with --directory."
+            f"{folder}: the disk has {free / 1e9:.1f} GB free and the rest of "
+            f"{partial.path.stem} needs {needed / 1e9:.1f} GB. Make room, or put the results "
+            "elsewhere with --directory."
         )
 
 
@@ -159,59 +259,99 @@ def blocks_of_file(url: str, start: int) -> Iterator[bytes]:
 
 
 def blocks_of_response(
-    url: str, partial: Path, size: int | None, timeout: float
+    url: str, partial: Partial, size: int | None, timeout: float
 ) -> Iterator[bytes]:
     """Yield the bytes that `partial` lacks, by a Range request where the server understands it."""
-    have = length(partial)
-    note = validator_of(partial)
-    validator = note.read_text() if have and note.exists() else ""
+    have = partial.length
+    validator = partial.version.read_text() if have and partial.version.exists() else ""
     # Without "identity", a server may send the .gz unpacked.
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
         if validator:
             headers["If-Range"] = validator
-    with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+    with Session() as session, answer(session, url, headers, timeout) as response:
         status = response.status_code
         if status in BUSY:
             raise Interrupted(f"the server answers {status} {response.reason}", asked(response))
         if status == 416:
-            discard(partial)
+            partial.discard()
             if size is not None:
                 raise InputError(
-                    f"{url}: the server's file has {have:,} bytes or less, expected are {size:,}: "
-                    "another file"
+                    f"{plain(url)}: the server's file has {have:,} bytes or less, expected are "
+                    f"{size:,}: another file"
                 )
             raise Interrupted(f"the server's file has less than the {have:,} bytes received so far")
         if status not in (200, 206):
             raise InputError(
-                f"{url}: the server answers {status} {response.reason}. Check the URL, or fetch the "
-                "file by hand and give its local path."
+                f"{plain(url)}: the server answers {status} {response.reason}. Check the URL, or "
+                "fetch the file by hand and give its local path."
             )
         start, total = place(response)
         if size is not None and total is not None and total != size:
             raise InputError(
-                f"{url}: the server's file has {total:,} bytes, expected are {size:,}: another file"
+                f"{plain(url)}: the server's file has {total:,} bytes, expected are {size:,}: "
+                "another file"
             )
+        room_for(partial, total)
         current = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-        if status == 200 and validator and current != validator:
-            log.warning("%s: the server's file has changed; beginning anew", url)
-            discard(partial)
+        if validator and current and current != validator:
+            log.warning("%s: the server's file has changed; beginning anew", plain(url))
+            partial.discard()
             have = 0
         if start > have:
             raise Interrupted(f"the server sends from byte {start:,} instead of {have:,}")
         if not have and current and not current.startswith("W/"):
-            note.write_text(current)
+            partial.version.write_text(current)
         # A server without Range sends all of it again: what is here already is passed over.
         surplus = have - start
-        for block in response.iter_content(CHUNK):
+        since, brought = time.monotonic(), 0
+        # As it comes: a server that sends a byte now and then never fills a larger block.
+        while block := response.raw.read1(CHUNK, decode_content=False):
             fresh = block[surplus:]
             surplus -= len(block) - len(fresh)
             if fresh:
                 yield fresh
+            brought += len(block)
+            elapsed = time.monotonic() - since
+            if elapsed > timeout:
+                if brought < LEAST_RATE * elapsed:
+                    raise Interrupted(f"the server sent {brought:,} bytes in {elapsed:.0f} s")
+                since, brought = time.monotonic(), 0
     # Without Content-Length, a broken connection looks like the end of the file.
-    if size is not None and length(partial) < size:
-        raise Interrupted(f"the server ended after {length(partial):,} of {size:,} bytes")
+    if size is not None and partial.length < size:
+        raise Interrupted(f"the server ended after {partial.length:,} of {size:,} bytes")
+
+
+class Session(requests.Session):
+    """Follows no redirection: requests reads what one says, which may be without end."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+def answer(
+    session: Session, url: str, headers: dict[str, str], timeout: float
+) -> requests.Response:
+    """Return a server's answer; it may send us on to another, over the web and not less safely."""
+    for _ in range(MOST_REDIRECTS + 1):
+        response = session.get(url, headers=headers, stream=True, timeout=timeout)
+        target = super(Session, session).get_redirect_target(response)
+        if target is None:
+            return response
+        response.close()
+        before, url = url, urljoin(url, target)
+        schemes = urlsplit(before).scheme, urlsplit(url).scheme
+        if schemes not in (("http", "http"), ("http", "https"), ("https", "https")):
+            raise InputError(
+                f"{plain(before)}: the server sends us on to {plain(url)}, from {schemes[0]} to "
+                f"{schemes[1]}, where nothing is fetched from. Check the URL, or fetch the file by "
+                "hand and give its local path."
+            )
+    raise InputError(
+        f"{plain(url)}: the server has sent us on {MOST_REDIRECTS} times and does so again. Check "
+        "the URL, or fetch the file by hand and give its local path."
+    )
 
 
 def place(response: requests.Response) -> tuple[int, int | None]:
@@ -219,35 +359,20 @@ def place(response: requests.Response) -> tuple[int, int | None]:
     if response.status_code == 206:
         span, _, total = response.headers.get("Content-Range", "").partition("/")
         first = span.removeprefix("bytes ").partition("-")[0]
-        if not first.isdigit():
+        if not first.isdecimal():
             raise Interrupted("the server sends a part of the file without saying which")
-        return int(first), int(total) if total.isdigit() else None
+        return int(first), int(total) if total.isdecimal() else None
     total = response.headers.get("Content-Length", "")
-    return 0, int(total) if total.isdigit() else None
+    return 0, int(total) if total.isdecimal() else None
 
 
 def asked(response: requests.Response) -> float:
     """Return for how many seconds a busy server asks to be left alone, ten minutes at most."""
     text = response.headers.get("Retry-After", "")
-    if text.isdigit():
+    seconds = 0.0
+    if text.isdecimal():
         seconds = float(text)
-    else:
-        date = email.utils.parsedate_to_datetime(text) if "GMT" in text else None
-        seconds = date.timestamp() - time.time() if date else 0.0
+    elif "GMT" in text:
+        with suppress(ValueError):
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
     return min(max(seconds, 0.0), 600.0)
-
-
-def length(path: Path) -> int:
-    """Return a file's length in bytes; 0 if there is none."""
-    return path.stat().st_size if path.exists() else 0
-
-
-def validator_of(partial: Path) -> Path:
-    """Return where the server's name for the version of a partial file (its ETag) is kept."""
-    return partial.with_name(f"{partial.name}.version")
-
-
-def discard(partial: Path) -> None:
-    """Remove a partial file and its version."""
-    partial.unlink(missing_ok=True)
-    validator_of(partial).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from workflow_scripts.common.runtime import log, progress, step
 from workflow_scripts.common.schemas import IMAGES, METRICS, POOLED, SAMPLES
+from workflow_scripts.common.store import open_array
 from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.evaluate.distances import (
     Images,
@@ -83,7 +84,7 @@ def distance_rows(
 ) -> Iterator[dict]:
     """Yield all that is measured by features: pooled, then of each class."""
     features = arrays_of_sets(space.real, space.samples, pictures)
-    noise = np.load(space.noise, mmap_mode="r")
+    noise = open_array(space.noise)
     counts = {label: len(rows) for label, rows in subsets["reference"].items()}
     bandwidth = median_distance(features["reference"][of_class(subsets["reference"], POOLED)])
     sha256 = space.sha256
@@ -136,7 +137,7 @@ def score_rows(
         "synthetic": score,
         "floor": Estimate(class_score(p["floor"][rows["floor"]])),
         "train": Estimate(class_score(p["train"][rows["train"]])),
-        "ceiling": Estimate(class_score(np.load(space.noise_classes, mmap_mode="r")[:count])),
+        "ceiling": Estimate(class_score(open_array(space.noise_classes)[:count])),
     }
     yield row(
         "class_score", space.name, space.sha256, POOLED, count, count, estimates, GROUPED, "noise"

@@ -10,7 +10,7 @@ import pandas as pd
 from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.published import name_of
 from workflow_scripts.common.schemas import METRICS, POOLED
-from workflow_scripts.common.store import ImageStore
+from workflow_scripts.common.store import ImageStore, open_array
 from workflow_scripts.common.tables import table_of
 from workflow_scripts.evaluate.sets import SPLIT_OF
 from workflow_scripts.metrics.estimates import Estimate
@@ -141,7 +141,7 @@ def arrays_of_sets(real: Path, samples: Path, pictures: Pictures) -> dict[str, n
 
 def rows_for(path: Path, count: int) -> np.ndarray:
     """Open an array that has one row for each of `count` images."""
-    array = np.load(path, mmap_mode="r")
+    array = open_array(path)
     if len(array) != count:
         raise ValueError(f"{path}: {len(array)} rows for {count} images")
     return array

@@ -6,10 +6,12 @@ images into the size and range that its network was trained with. To add one: a 
 and `embed` (and `classify`, where it names classes), and its line in EXTRACTORS.
 """
 
-import pickle
+import hashlib
 import tempfile
 from abc import ABC, abstractmethod
+from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -21,7 +23,6 @@ from torch import nn
 
 from workflow_scripts.classifier.weights import load
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.pixels import to_input
 from workflow_scripts.common.published import PUBLISHED
 from workflow_scripts.common.runtime import progress
@@ -114,9 +115,17 @@ class Inception(Extractor):
     """Inception-v3 as in clean-fid (Parmar et al. 2022), with its resize; d = 2048, K = 1008."""
 
     def load(self, weights: Path) -> nn.Module:
+        # The file is a program (TorchScript), which may write files: only the known one is run.
+        content, known = read(weights, "inception")
+        if not known:
+            raise InputError(
+                f"{weights} is not the published file (SHA-256 {PUBLISHED['inception'].sha256}). "
+                "TorchScript is a program, so no other is opened: fetch it from "
+                f"{PUBLISHED['inception'].url}, or leave `inception` out of evaluate.extractors."
+            )
         # clean-fid looks for one file name in a folder.
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "inception-2015-12-05.pt").symlink_to(weights.resolve())
+            (Path(folder) / "inception-2015-12-05.pt").write_bytes(content)
             network = InceptionV3W(folder, download=False, resize_inside=False)
         network.head = network.base.output
         return network
@@ -138,10 +147,10 @@ class ChestXray(Extractor):
     def load(self, weights: Path) -> nn.Module:
         # torchxrayvision publishes whole pickled modules. A pickle runs what code it likes, so of
         # these only the file that is known is opened.
-        known = sha256_of(weights) == PUBLISHED["xrv"].sha256
+        content, known = read(weights, "xrv")
         try:
-            saved = torch.load(weights, map_location="cpu", weights_only=not known)
-        except pickle.UnpicklingError:
+            saved = torch.load(BytesIO(content), map_location="cpu", weights_only=not known)
+        except UnpicklingError:
             raise InputError(
                 f"{weights} is no state dict, and not the published file (SHA-256 "
                 f"{PUBLISHED['xrv'].sha256}). A pickle of a whole model may run code and is not "
@@ -171,6 +180,12 @@ class Dinov2(Extractor):
             torch.tensor(x, device=self.device).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_SD)
         )
         return self.network((resized.clamp(0, 1) - mean) / sd)
+
+
+def read(weights: Path, name: str) -> tuple[bytes, bool]:
+    """Return the bytes of a file, and whether they are those published under this name."""
+    content = weights.read_bytes()
+    return content, hashlib.sha256(content).hexdigest() == PUBLISHED[name].sha256
 
 
 EXTRACTORS: dict[str, type[Extractor]] = {

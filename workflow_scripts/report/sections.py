@@ -1,10 +1,10 @@
 """What each section of the page shows: tables in, plain numbers and rows out."""
 
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pandas as pd
 
+from workflow_scripts.common.privacy import without_folders
 from workflow_scripts.common.schemas import POOLED, SPLITS
 
 # The order of config.yaml, which sorted keys have lost.
@@ -164,21 +164,8 @@ def seeds(settings: Any, path: str = "") -> list[tuple[str, Any]]:
 
 
 def shown_configuration(config: dict) -> dict:
-    """Return a configuration to print: in the order of config.yaml, without this machine's folders."""
+    """Return a configuration to print: in the order of config.yaml, as others may read it."""
     names = ORDER.split()
     order = {name: number for number, name in enumerate(names)}
     keys = sorted(config, key=lambda key: (order.get(key, len(names)), key))
     return {key: without_folders(config[key]) for key in keys}
-
-
-def without_folders(value: Any) -> Any:
-    """Return a value with absolute paths cut to their last part: a page is passed on."""
-    if isinstance(value, dict):
-        return {key: without_folders(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_folders(item) for item in value]
-    if isinstance(value, str):
-        for kind in (PurePosixPath, PureWindowsPath):
-            if kind(value).is_absolute() or (value.startswith("~") and kind is PurePosixPath):
-                return f"…/{kind(value).name}"
-    return value

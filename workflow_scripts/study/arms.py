@@ -9,6 +9,7 @@ import pandas as pd
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.seeds import generator
+from workflow_scripts.common.store import listed
 
 COLUMNS = ["image_id", "patient_id", "class_id", "class_name", "shard", "row"]
 
@@ -81,9 +82,9 @@ def cleared(samples: pd.DataFrame, copies: pd.DataFrame) -> tuple[pd.DataFrame, 
 
 
 def taken_shards(training: pd.DataFrame, shards: list[Path]) -> list[Path]:
-    """Return those of the synthetic shards that hold an image of an arm (ARM_IMAGES)."""
+    """Return those of the synthetic shards (see `ImageStore`) that hold an image of an arm."""
     taken = set(training.loc[training["synthetic"], "shard"])
-    return [path for path in shards if path.stem in taken]
+    return [path for path in listed(shards) if path.stem in taken]
 
 
 def compose(

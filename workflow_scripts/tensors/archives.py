@@ -75,7 +75,12 @@ def archive_images(archive: str | Path) -> Iterator[Found]:
         with (
             gzip.open(archive) as stream,
             tarfile.open(
-                fileobj=stream, mode="r|", bufsize=BUFFER, tarinfo=Header, encoding="utf-8"
+                fileobj=stream,
+                mode="r|",
+                bufsize=BUFFER,
+                tarinfo=Header,
+                encoding="utf-8",
+                errors="backslashreplace",  # of a name in another encoding, which no table holds
             ) as tar,
         ):
             while member := tar.next():

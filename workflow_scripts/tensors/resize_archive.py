@@ -16,8 +16,7 @@ from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.tensors.archives import Found, Unreadable, archive_images, folder_images
 from workflow_scripts.tensors.decoding import decode
 from workflow_scripts.tensors.reduction import reduce
-
-SHOWN = 10  # rejects past the limit that are still collected, to be named together
+from workflow_scripts.tensors.rejects import SHOWN, refuse_excess
 
 
 def resize_archive(
@@ -105,18 +104,6 @@ def growing_array(path: str | Path, size: int) -> Iterator[Callable[[np.ndarray]
         yield append
         if write_header() != start:
             raise AssertionError("the header of the array has outgrown its room")
-
-
-def refuse_excess(name: str, rejected: list[tuple[str, str, str, str]], limit: int) -> None:
-    """Raise an `InputError` that names the rejects if there are more than `limit`."""
-    if len(rejected) <= limit:
-        return
-    lines = "".join(f"\n  {member}: {reason}" for _, member, _, reason in rejected[-SHOWN:])
-    more = " at least" if len(rejected) == limit + SHOWN else ""
-    raise InputError(
-        f"{name}:{more} {len(rejected)} files cannot be used, tensors.max_rejects allows {limit}:"
-        f"{lines}\nMend the files, or raise tensors.max_rejects to go on without them."
-    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from workflow_scripts.common.schemas import (
     UNMATCHED,
 )
 from workflow_scripts.common.tables import read_table, write_table
+from workflow_scripts.tensors.rejects import refuse_excess
 
 NOT_FOUND = "in the table, in no archive"
 NOT_LISTED = "in an archive, not in the table"
@@ -30,6 +31,7 @@ def select_images(
     rejects: Sequence[str | Path],
     classes: Sequence[str],
     max_missing: int | None,
+    max_rejects: int,
     images: str | Path,
     unmatched: str | Path,
 ) -> None:
@@ -41,17 +43,21 @@ def select_images(
     indices, rejects : SHARD_INDEX and REJECTS of every archive
     classes : names of the classes, each of which needs an image in every split
     max_missing : images of the cohort that may lack pixels; None for any number
+    max_rejects : unreadable files that an archive may have. Asked for again where all archives meet:
+        one that was decoded when more were allowed is not decoded again
 
     Raises
     ------
     InputError
-        If more are missing, a class has no image in a split, or two archives hold the same image.
+        If more are missing or unreadable, a class has no image in a split, or two archives hold the same image.
     """
     cohort = read_table(metadata, METADATA)
     table = read_table(labels, LABELS)
     shards = pd.concat([read_table(path, SHARD_INDEX) for path in indices], ignore_index=True)
     refused = pd.concat([read_table(path, REJECTS) for path in rejects], ignore_index=True)
     refuse_twins(shards)
+    for archive, rows in refused.groupby("archive"):
+        refuse_excess(archive, list(rows.itertuples(index=False, name=None)), max_rejects)
 
     reasons = dict(zip(refused["image_id"], refused["reason"], strict=True))
     alone = unmatched_images(table["image_id"], shards, reasons)
@@ -134,6 +140,7 @@ if __name__ == "__main__":
             snakemake.input.rejects,
             config["classes"],
             config["max_missing"],
+            config["max_rejects"],
             snakemake.output.images,
             snakemake.output.unmatched,
         )

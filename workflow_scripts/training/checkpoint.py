@@ -80,10 +80,11 @@ class Checkpoint:
             "file to start this training again."
         )
 
-    def clear(self) -> None:
-        """Delete this state and those of abandoned configurations once the run has finished."""
-        for path in self.path.parent.glob("*.pt"):
-            path.unlink()
+
+def clear(folder: Path) -> None:
+    """Delete the state of a training, and those of abandoned configurations."""
+    for path in folder.glob("*.pt"):
+        path.unlink()
 
 
 def first_line(error: Exception) -> str:

@@ -16,6 +16,7 @@ from workflow_scripts.common.tables import write_table
 from workflow_scripts.common.weights import write_weights
 from workflow_scripts.diffusion.model import load_model
 from workflow_scripts.training.batches import read_split
+from workflow_scripts.training.checkpoint import clear
 from workflow_scripts.training.ema import coefficients, combined, widths_between
 from workflow_scripts.training.validation import validation_loss
 
@@ -98,3 +99,5 @@ if __name__ == "__main__":
                 Path(snakemake.output.average),
                 config,
             )
+    # Now that Snakemake has noted that the training is done.
+    clear(Path(snakemake.input.model).parent / "checkpoints")

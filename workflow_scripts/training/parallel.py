@@ -19,6 +19,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.leases import HELD, Lease
 from workflow_scripts.common.precision import use_tf32
 from workflow_scripts.common.runtime import remedy
 
@@ -51,7 +52,7 @@ def launch(
     context = multiprocessing.get_context("spawn")
     messages = context.SimpleQueue()
     port = find_free_network_port()
-    common = (port, messages, function, devices, bf16, arguments)
+    common = (port, messages, function, devices, bf16, arguments, list(HELD))
     processes = [
         context.Process(target=work, args=(rank, *common), name=f"process {rank}")
         for rank in range(len(devices))
@@ -103,8 +104,12 @@ def work(
     devices: list[torch.device],
     bf16: bool,
     arguments: tuple,
+    leases: list[Lease],
 ) -> None:
-    """Be process `rank`: call the function, and tell the parent what went wrong if anything did."""
+    """Be process `rank`: call the function, and tell the parent what went wrong if anything did.
+
+    `leases` are those of the devices, which stay held if the parent ends first.
+    """
     # Ignored but where the function has its own handlers: the parent repeats a signal until this
     # process is gone, and Python takes handlers away before it ends, but leaves this.
     for number in StopSignal.SIGNALS:

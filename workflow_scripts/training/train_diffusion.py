@@ -49,9 +49,10 @@ def train_diffusion(
         the two widths of `training.ema`, and `early`, the short one at a quarter of the steps
     training_log : output, table TRAINING_LOG
     progress : output, picture of what the short average drew on the way
-    checkpoints : folder for the state of an unfinished run
+    checkpoints : folder for the state of the run; the last one stays there until `choose_average`
+        empties it: a run that is killed before Snakemake has noted its end does not begin anew
     config : `model` (a section of `models`), `classes` (names), `precision`, and of the resources
-        `device`, `gpus`, `checkpoint_minutes`, and where it is given `checkpoint_steps`
+        `device`, `processes`, `checkpoint_minutes`, and where it is given `checkpoint_steps`
     code : fingerprint of the code, so that other code does not resume this run
     allowed : how many GPUs the whole run may use at once; None: any number
     """
@@ -66,7 +67,7 @@ def train_diffusion(
     if state := checkpoint.load():
         log.info("going on from step %d of %d", state["step"], model["training"]["steps"])
     del state  # as large as all that is trained
-    with leased_devices(config["device"], config["gpus"], allowed) as devices:
+    with leased_devices(config["device"], config["processes"], allowed) as devices:
         bf16 = wants_bf16(config["precision"], devices[0])
         log.info(
             "%.2f million parameters, %.0f million multiply-adds per image, %s",
@@ -88,7 +89,6 @@ def train_diffusion(
     rows = pd.DataFrame(state["rows"]).astype({"validation_loss": "float64"})
     write_table(rows, training_log, TRAINING_LOG)
     draw_rows(state["pictures"], progress)
-    checkpoint.clear()
 
 
 def describe(training: Split, model: dict, classes: list[str]) -> dict:

@@ -1,0 +1,219 @@
+"""Custody on a small folder: what is read from outside, what is stale, and what the page says of it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.schemas import FILES, REJECTS, SHARD_INDEX
+from workflow_scripts.common.tables import write_table
+from workflow_scripts.trail.audit import audit
+from workflow_scripts.trail.claims import tried
+from workflow_scripts.trail.counts import counts
+from workflow_scripts.trail.custody import custody
+from workflow_scripts.trail.evidence import Evidence
+from workflow_scripts.trail.hashing import hash_file
+from workflow_scripts.trail.records import makers, read_records
+
+DATA = Path("results/small")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with a run of two jobs, which read three files from outside."""
+    run, outside = tmp_path / "run", tmp_path / "elsewhere"
+    run.mkdir()
+    outside.mkdir()
+    monkeypatch.chdir(run)
+    (outside / "archive.tar.gz").write_bytes(b"archive")
+    for path, text in {
+        "lists/test.txt": "a",
+        "results/weights/net.pt": "weights",
+        f"{DATA}/one.bin": "one",
+        f"{DATA}/two.bin": "two",
+    }.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+    record("results/weights", "fetch_weights/net", [], ["results/weights/net.pt"])
+    record(DATA, "first", [outside / "archive.tar.gz", "lists/test.txt"], [f"{DATA}/one.bin"], 1)
+    record(
+        DATA, "second/job", [f"{DATA}/one.bin", "results/weights/net.pt"], [f"{DATA}/two.bin"], 2
+    )
+    return outside
+
+
+def record(data, name, inputs, outputs, hour=0, **facts):
+    """Write the record of a job on the files that stand there."""
+    path = Path(data, "provenance", f"{name}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = {"rule": name.split("/")[0], "wildcards": {}, "config": {}, **facts}
+    found["inputs"], found["outputs"] = (
+        [described(one) for one in side] for side in (inputs, outputs)
+    )
+    path.write_text(json.dumps(found | {"started": f"2026-01-01T0{hour}:00:00+00:00"}))
+
+
+def described(path):
+    name, path = path if isinstance(path, tuple) else (None, path)
+    found = hash_file(str(path))
+    shown = f"…/{Path(path).name}" if Path(path).is_absolute() else str(path)
+    return {"name": name, "path": shown, "bytes": found.bytes, "sha256": found.sha256}
+
+
+def failing(elsewhere=(), chapter=custody):
+    """Return what does not hold: by the name of what tries it, the faults and the obstacles."""
+    ((_, found),) = tried([chapter], Evidence(DATA, map(str, elsewhere)))
+    return {
+        claim.function.__name__: [*((one.path, one.what) for one in check.faults), *check.obstacles]
+        for claim, check in found
+        if not check.holds
+    }
+
+
+def test_records_say_who_made_what(folder):
+    records = read_records(DATA)
+    assert [one.rule for one in records] == ["first", "second"]
+    assert makers(records)[f"{DATA}/two.bin"].inputs[0].path == f"{DATA}/one.bin"
+    assert records[0].inputs[0].elsewhere and not records[0].inputs[1].elsewhere
+    Path(DATA, "provenance", "first.json").write_text("[]")
+    with pytest.raises(InputError, match=r"first\.json is no provenance record"):
+        read_records(DATA)
+
+
+def test_what_was_read_from_outside_is_read_again(folder):
+    archive = folder / "archive.tar.gz"
+    assert failing([archive]) == {}
+    assert failing([]) == {"from_outside": ["…/archive.tar.gz: it is not there to be read again"]}
+    archive.write_bytes(b"another")
+    Path("lists/test.txt").write_text("b")
+    ((_, archived), (_, listed)) = failing([archive])["from_outside"]
+    assert archived.startswith("changed since") and listed.startswith("changed since")
+
+
+def test_weights_are_what_their_own_record_says(folder):
+    Path("results/weights/net.pt").write_text("others")
+    record(
+        DATA, "second/job", [f"{DATA}/one.bin", "results/weights/net.pt"], [f"{DATA}/two.bin"], 2
+    )
+    ((path, what),) = failing([folder / "archive.tar.gz"])["from_outside"]
+    assert path == "results/weights/net.pt" and "results/weights/provenance" in what
+
+
+@pytest.mark.parametrize(("hour", "said"), [(3, "stale: made of another"), (1, "made of another")])
+def test_what_was_made_of_another_version_is_named(folder, hour, said):
+    Path(DATA, "one.bin").write_text("made anew")
+    record(DATA, "first", [folder / "archive.tar.gz", "lists/test.txt"], [f"{DATA}/one.bin"], hour)
+    found = failing([folder / "archive.tar.gz"])
+    ((path, what),) = found.pop("current")
+    assert path == f"{DATA}/two.bin" and what.startswith(said) and f"{DATA}/one.bin" in what
+    assert found == {}
+
+
+def test_a_file_of_two_records_or_of_another_rule_is_named(folder):
+    record(DATA, "third", [], [f"{DATA}/two.bin"], 4)
+    Path(DATA, "provenance", "third.json").rename(Path(DATA, "provenance", "fourth.json"))
+    found = failing([folder / "archive.tar.gz"])
+    assert found["one_maker"][0][0] == f"{DATA}/two.bin"
+    assert found["readable"][0][0] == f"{DATA}/provenance/fourth.json"
+
+
+def test_logs_checkpoints_and_the_page_are_no_foreign_files(folder):
+    for path in ("logs/first.log", "models/m/checkpoints/a/state.pt", "audit/index.html"):
+        Path(DATA, path).parent.mkdir(parents=True)
+        Path(DATA, path).write_text("")
+    assert failing([folder / "archive.tar.gz"]) == {}
+    Path(DATA, "models/m/checkpoint.pt").write_text("")
+    assert [path for path, _ in failing([folder / "archive.tar.gz"])["one_maker"]] == [
+        f"{DATA}/models/m/checkpoint.pt"
+    ]
+
+
+def test_a_crate_is_held_against_the_files_that_it_names(folder):
+    archive = [folder / "archive.tar.gz"]
+    for name in ("README.md", "workflow/Snakefile", "workflow/a b.py"):
+        Path(DATA, name).parent.mkdir(exist_ok=True)
+        Path(DATA, name).write_text(name)
+    assert failing(archive) == {}  # what is left where the crate itself was removed
+    named = ["README.md", "workflow/Snakefile", "workflow/a%20b.py", "two.bin"]
+    graph = [
+        {
+            "@id": name,
+            "@type": "File",
+            "sha256": hash_file(str(DATA / name.replace("%20", " "))).sha256,
+        }
+        for name in named
+    ]
+    crate = Path(DATA, "ro-crate-metadata.json")
+    crate.write_text(json.dumps({"@graph": [{"@id": "./", "@type": "Dataset"}, *graph]}))
+    assert failing(archive) == {}
+    Path(DATA, "workflow/mine.py").write_text("")
+    Path(DATA, "workflow/Snakefile").write_text("")
+    Path(DATA, "README.md").unlink()
+    found = failing(archive)
+    assert {path for path, _ in found["as_packed"]} == {f"{DATA}/{name}" for name in named[:2]}
+    assert [path for path, _ in found["one_maker"]] == [f"{DATA}/workflow/mine.py"]
+    crate.write_text("{}")
+    assert failing(archive)["as_packed"][0][0] == str(crate)
+
+
+def test_an_empty_folder_is_not_said_to_hold(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert list(failing()) == ["readable"]
+
+
+def test_a_file_of_a_folder_of_images_that_nobody_decoded_is_named(folder):
+    files = pd.DataFrame({"image_id": ["a", "b", "c"], "bytes": [1, 1, 1], "part": "part_001"})
+    index = pd.DataFrame(
+        {
+            "image_id": ["a"],
+            "shard": "part_001",
+            "row": 0,
+            "sha256": "0",
+            "width": 1,
+            "height": 1,
+            "mode": "L",
+        }
+    )
+    rejects = pd.DataFrame({name: ["b"] for name in REJECTS.columns})
+    paths = {name: f"{DATA}/{name}.parquet" for name in ("files", "index", "rejects")}
+    for (name, path), table, schema in zip(
+        paths.items(), (files, index, rejects), (FILES, SHARD_INDEX, REJECTS), strict=True
+    ):
+        write_table(table, path, schema)
+        assert name in path
+    np.save(f"{DATA}/part_001.npy", np.zeros((1, 2, 2), dtype=np.uint8))
+    record(DATA, "list_files", [], [("files", paths["files"])])
+    record(
+        DATA,
+        "resize_archive/part_001",
+        [("files", paths["files"])],
+        [("index", paths["index"]), ("rejects", paths["rejects"])],
+        wildcards={"archive": "part_001"},
+    )
+    assert failing(chapter=counts)["files_are_decoded_or_rejected"] == [
+        (
+            paths["index"],
+            "files were neither decoded nor rejected, or twice, or are not of this part: c",
+        )
+    ]
+
+
+def test_the_page_names_what_does_not_hold_and_escapes_it(folder):
+    archive = str(folder / "archive.tar.gz")
+    audit(DATA, [archive], 1)
+    page = Path(DATA, "audit", "index.html")
+    assert "Everything holds." in page.read_text()
+    assert str(folder) not in page.read_text() and str(Path.cwd()) not in page.read_text()
+    Path(DATA, "<b>&.bin").write_text("")
+    with pytest.raises(InputError, match=r"(?s)1 of \d+ claims do not hold.*<b>&\.bin: no record"):
+        audit(DATA, [archive], 1)
+    assert "<code>&lt;b&gt;&amp;.bin</code>" in page.read_text()
+    assert "<b>&" not in page.read_text()
+    for number in range(8):
+        Path(DATA, f"{number}.bin").write_text("")
+    with pytest.raises(InputError, match="and 4 more, on the page"):
+        audit(DATA, [archive], 1)
+    assert page.read_text().count("no record says who made it") == 9

@@ -1,0 +1,105 @@
+"""The bytes of files, read once: a hash of each file, and of each image in a shard."""
+
+import hashlib
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from workflow_scripts.common.runtime import progress_interval
+
+CHUNK = 1 << 22  # bytes read at a time
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """What was read of a file: its length, its SHA-256 and, of a shard, those of its images.
+
+    `blank` are the rows of images of one grey level: they show nothing, and may well come twice.
+    """
+
+    bytes: int
+    sha256: str
+    images: list[bytes] | None = None
+    blank: frozenset[int] = frozenset()
+
+
+@dataclass
+class Hashes:
+    """Every file that was read, by path, and how long that took."""
+
+    files: dict[str, Hashed] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def bytes(self) -> int:
+        return sum(one.bytes for one in self.files.values())
+
+
+def hash_files(paths: Iterable[str], threads: int) -> Hashes:
+    """Read and hash files, several at a time, with a progress line; a file that is gone is left out."""
+    sizes = {path: Path(path).stat().st_size for path in paths if Path(path).is_file()}
+    # The largest first, so that none is left alone at the end.
+    order = sorted(sizes, key=lambda path: (-sizes[path], path))
+    found, began = Hashes(), time.monotonic()
+    with (
+        tqdm(
+            total=sum(sizes.values()),
+            desc="hashing",
+            unit="B",
+            unit_scale=True,
+            mininterval=progress_interval(),
+            delay=2.0,
+        ) as line,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        hashes = pool.map(lambda path: hash_file(path, line), order)
+        found.files = dict(zip(order, hashes, strict=True))
+    found.seconds = time.monotonic() - began
+    return found
+
+
+def hash_file(path: str, line: tqdm | None = None) -> Hashed:
+    """Read a file once: hash it, and each image of it if it is a shard."""
+    whole, size = hashlib.sha256(), 0
+    start, image = shard_layout(path)
+    images: list[bytes] = []
+    blank: list[int] = []
+    with Path(path).open("rb") as stream:
+        chunk = stream.read(start)
+        step = CHUNK if not image else max(1, CHUNK // image) * image
+        while chunk:
+            whole.update(chunk)
+            size += len(chunk)
+            if image and size > start:
+                count = len(chunk) // image
+                rows = np.frombuffer(chunk, np.uint8, count * image).reshape(count, image)
+                blank += (len(images) + flat(rows)).tolist()
+                images += [hashlib.sha256(row).digest() for row in rows]
+            if line is not None:
+                line.update(len(chunk))
+            chunk = stream.read(step)
+    return Hashed(size, whole.hexdigest(), images if image else None, frozenset(blank))
+
+
+def shard_layout(path: str) -> tuple[int, int]:
+    """Return where the images of a shard begin and how many bytes each has; others CHUNK and 0."""
+    if Path(path).suffix == ".npy":
+        try:
+            array = np.lib.format.open_memmap(path, mode="r")
+        except (ValueError, EOFError):
+            return CHUNK, 0  # damaged: its hash will say so
+        if array.dtype == np.uint8 and array.ndim == 3 and array.size:
+            return array.offset, array[0].size
+    return CHUNK, 0
+
+
+def flat(rows: np.ndarray) -> np.ndarray:
+    """Return which rows hold one value alone: of uint8 (n, pixels), int64 (m,)."""
+    some = np.linspace(0, rows.shape[1] - 1, 16, dtype=np.int64)
+    chosen = np.flatnonzero((rows[:, some] == rows[:, :1]).all(axis=1))  # few, as a rule
+    return chosen[(rows[chosen] == rows[chosen, :1]).all(axis=1)]
