@@ -36,7 +36,7 @@ def job(tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
             wildcards=Wildcards(fromdict=wildcards or {}),
             params=Params(fromdict=given | (params or {})),
             resources=ResourceList(fromdict=asked | (resources or {})),
-            log=[str(tmp_path / "logs" / "parse.log")],
+            log=[str(tmp_path / "logs" / "parse_labels.log")],
         )
 
     return make

@@ -175,17 +175,17 @@ def test_a_step_gets_its_configuration_and_logs_a_mendable_error_without_traceba
     with pytest.raises(SystemExit), step(job()) as config:
         assert config == {"seed": 3, "device": "cpu", "processes": 2}
         raise InputError("table.csv has no column 'View'")
-    text = (tmp_path / "logs" / "parse.log").read_text()
+    text = (tmp_path / "logs" / "parse_labels.log").read_text()
     assert text == "parse_labels: table.csv has no column 'View'\n"
 
 
 def test_a_full_disk_is_named_with_its_file_and_a_defect_keeps_its_traceback(job, tmp_path):
     with pytest.raises(SystemExit), step(job()):
         raise OSError(28, "No space left on device", "results/x.npy")
-    assert "results/x.npy: No space left on device" in (tmp_path / "logs/parse.log").read_text()
+    assert "results/x.npy: No space left on device" in (tmp_path / "logs/parse_labels.log").read_text()
     with pytest.raises(SystemExit), step(job()):
         raise ZeroDivisionError
-    assert "Traceback" in (tmp_path / "logs/parse.log").read_text()
+    assert "Traceback" in (tmp_path / "logs/parse_labels.log").read_text()
 
 
 def test_importing_the_step_frame_does_not_import_torch():

@@ -616,7 +616,7 @@ PAIRS = {
         {f"{MODEL}__diffusion__schedule": "betas"},
     ),
     "min-SNR of absolute errors": (
-        {f"{MODEL}__diffusion__loss": "l1"},
+        {f"{MODEL}__diffusion__loss": "l1", f"{MODEL}__diffusion__weighting": "min_snr"},
         r"models\.recommended\.diffusion\.weighting: min_snr is derived for squared errors .* l1",
         {f"{MODEL}__diffusion__weighting": "none"},
     ),

@@ -15,7 +15,7 @@ from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.fingerprint import modules
 from workflow_scripts.common.runtime import step
 
-RECORD = Path("provenance/parse.json")
+RECORD = Path("provenance/parse_labels.json")
 
 
 def sha256(path) -> str:

@@ -91,8 +91,8 @@ def copy(phantom_run, tmp_path):
 def test_an_interrupted_training_is_guarded_saved_and_gone_on_with(copy, phantom_config, tmp_path):
     model = copy / "results/phantom/models/small"
     arguments = [
-        copy, "results/phantom/models/small/model.json", "--configfile", phantom_config,
-        "--config", 'models={"small": {"training": {"steps": 200}}}', 'checkpoint={"steps": 5}',
+        copy, "results/phantom/models/small/average.parquet", "--configfile", phantom_config,
+        "--config", 'models={"small": {"training": {"steps": 60}}}', 'checkpoint={"steps": 2}',
     ]  # fmt: skip
     first = Run(tmp_path / "first.log", *arguments)
     first.until(lambda: list(model.glob("checkpoints/*.pt")), pause=0.002)
@@ -106,15 +106,15 @@ def test_an_interrupted_training_is_guarded_saved_and_gone_on_with(copy, phantom
     first.signal(signal.SIGCONT)
     assert first.end() != 0
     stopped = re.search(
-        r"stopped by SIG[A-Z]+ at step (\d+) of 200; the state is saved", first.output
+        r"stopped by SIG[A-Z]+ at step (\d+) of 60; the state is saved", first.output
     )
     assert stopped, first.output
     assert "Traceback" not in first.output
     assert not (model / "model.json").exists()
     output = finished(tmp_path / "third.log", *arguments)
-    assert f"going on from step {stopped[1]} of 200" in output
+    assert f"going on from step {stopped[1]} of 60" in output
     rows = pd.read_parquet(model / "training_log.parquet")
-    assert rows["step"].tolist() == list(range(2, 201, 2))
+    assert rows["step"].tolist() == list(range(1, 61))
     assert litter(copy) == []
 
 

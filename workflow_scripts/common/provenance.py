@@ -7,7 +7,6 @@ import resource
 import subprocess
 import time
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ NVIDIA = Path("/proc/driver/nvidia")
 CRATE = "ro-crate-metadata.json"  # in the data folder
 # Resources that say whose machine it is, or nothing: the folder for temporary files, SLURM's account.
 PRIVATE = ("_", "tmpdir", "slurm")
+RESOURCES = ("device", "gpu", "gpus", "mem_mb", "runtime")  # that say how a job was run
 WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
@@ -173,7 +173,6 @@ def driver() -> str | None:
         return None
 
 
-@cache
 def commit(repository: Path) -> str | None:
     """Return the commit that is checked out, with "+" if tracked files differ from it.
 
