@@ -36,7 +36,8 @@ include: "rules/evaluate.smk"
 include: "rules/study.smk"
 include: "rules/readers.smk"
 include: "rules/report.smk"
-include: "rules/trail.smk"
+include: "rules/audit.smk"
+include: "rules/crate.smk"
 
 
 rule cohort:

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workflow_scripts.audit.audit import audit
+from workflow_scripts.audit.claims import tried
+from workflow_scripts.audit.counts import counts
+from workflow_scripts.audit.custody import custody
+from workflow_scripts.audit.evidence import Evidence
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import FILES, REJECTS, SHARD_INDEX
 from workflow_scripts.common.tables import write_table
-from workflow_scripts.trail.audit import audit
-from workflow_scripts.trail.claims import tried
-from workflow_scripts.trail.counts import counts
-from workflow_scripts.trail.custody import custody
-from workflow_scripts.trail.evidence import Evidence
 from workflow_scripts.trail.hashing import hash_file
 from workflow_scripts.trail.records import makers, read_records
 

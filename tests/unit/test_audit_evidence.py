@@ -11,17 +11,17 @@ import pytest
 
 from tests.several import with_several
 from tests.unit.test_arms import CLASSES, drawn_images, images_of
+from workflow_scripts.audit.formats import SCHEMAS
+from workflow_scripts.audit.raw_table import read_raw_table
+from workflow_scripts.audit.results import measures
+from workflow_scripts.audit.sizes import Sizes
 from workflow_scripts.common import schemas
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.curate.label_table import NIH_COLUMNS, read_label_table
 from workflow_scripts.evaluate.sets import equal_subsets, members
 from workflow_scripts.metrics.diversity import random_pairs
 from workflow_scripts.study.measures import Measures, names
-from workflow_scripts.trail.formats import SCHEMAS
 from workflow_scripts.trail.hashing import CHUNK, hash_files
-from workflow_scripts.trail.raw_table import read_raw_table
-from workflow_scripts.trail.results import measures
-from workflow_scripts.trail.sizes import Sizes
 
 
 def test_every_schema_is_that_of_some_table():

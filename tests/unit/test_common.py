@@ -182,7 +182,9 @@ def test_a_step_gets_its_configuration_and_logs_a_mendable_error_without_traceba
 def test_a_full_disk_is_named_with_its_file_and_a_defect_keeps_its_traceback(job, tmp_path):
     with pytest.raises(SystemExit), step(job()):
         raise OSError(28, "No space left on device", "results/x.npy")
-    assert "results/x.npy: No space left on device" in (tmp_path / "logs/parse_labels.log").read_text()
+    assert (
+        "results/x.npy: No space left on device" in (tmp_path / "logs/parse_labels.log").read_text()
+    )
     with pytest.raises(SystemExit), step(job()):
         raise ZeroDivisionError
     assert "Traceback" in (tmp_path / "logs/parse_labels.log").read_text()

@@ -12,9 +12,9 @@ from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.fingerprint import fingerprint
 from workflow_scripts.common.provenance import CRATE, Record
-from workflow_scripts.trail import crate as packing
-from workflow_scripts.trail.crate_map import Map
-from workflow_scripts.trail.crate_run import run_behind
+from workflow_scripts.crate import crate as packing
+from workflow_scripts.crate.contents import Map
+from workflow_scripts.crate.run import run_behind
 
 DATA = "results/set"
 STEP = "curate/filter_cohort"
@@ -129,7 +129,7 @@ CONFIG = {
 def graph(run, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict]:
     """The entities of the crate of the run, whose data are not ours to license."""
     monkeypatch.setattr(packing, "references", lambda config: ["A work. 2020."])
-    monkeypatch.setattr("workflow_scripts.trail.crate_metadata.script", lambda job: SCRIPT)
+    monkeypatch.setattr("workflow_scripts.crate.metadata.script", lambda job: SCRIPT)
     packing.crate(DATA, [f"{DATA}/report/page"], CONFIG)
     text = Path(DATA, CRATE).read_text()
     assert "/home/somebody" not in text + Path(DATA, "workflow/config.yaml").read_text()

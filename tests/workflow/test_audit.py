@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from workflow_scripts.trail.audit import CHAPTERS
-from workflow_scripts.trail.claims import Chapter, Check, tried
-from workflow_scripts.trail.custody import custody
-from workflow_scripts.trail.evidence import Evidence
+from workflow_scripts.audit.audit import CHAPTERS
+from workflow_scripts.audit.claims import Chapter, Check, tried
+from workflow_scripts.audit.custody import custody
+from workflow_scripts.audit.evidence import Evidence
 from workflow_scripts.trail.hashing import hash_file
 from workflow_scripts.trail.records import read_record, record_paths
 

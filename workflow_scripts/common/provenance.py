@@ -48,7 +48,7 @@ class Record:
         # By the log: whoever imports the workflow gives its rules other names.
         self.rule = snakemake.log[0].rpartition("logs/")[2].partition("/")[0].removesuffix(".log")
         self.path.unlink(missing_ok=True)
-        if snakemake.output:  # a crate (trail/crate.py) would speak of files that are no more
+        if snakemake.output:  # a crate (rule crate) would speak of files that are no more
             Path(snakemake.log[0].rpartition("logs/")[0], CRATE).unlink(missing_ok=True)
         self.job = snakemake
         self.began, self.cpu_before = time.monotonic(), cpu_seconds()

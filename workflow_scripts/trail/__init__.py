@@ -1,1 +1,1 @@
-"""What a run leaves behind to be checked: its records, the audit of them, what would run and why."""
+"""Read what a run left behind: its records, its bytes, and what would run again and why."""

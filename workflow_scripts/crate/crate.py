@@ -12,9 +12,9 @@ from workflow_scripts.common.numbers import things
 from workflow_scripts.common.provenance import CRATE, commit, without_folders
 from workflow_scripts.common.references import references
 from workflow_scripts.common.runtime import log, step
-from workflow_scripts.trail.crate_map import Map
-from workflow_scripts.trail.crate_metadata import CONFIGURATION, WORKFLOW, Crate
-from workflow_scripts.trail.crate_run import run_behind
+from workflow_scripts.crate.contents import Map
+from workflow_scripts.crate.metadata import CONFIGURATION, WORKFLOW, Crate
+from workflow_scripts.crate.run import run_behind
 
 # What it takes to run the workflow again, and to cite it. Presets and the profiles of clusters stay
 # behind: they are no part of the run, and may name people, accounts and folders.

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from workflow_scripts.audit.claims import Chapter, Check
+from workflow_scripts.audit.evidence import Evidence, test_images, twice
+from workflow_scripts.audit.sizes import Sizes
 from workflow_scripts.common.schemas import MACRO, POOLED, SPLITS
-from workflow_scripts.trail.claims import Chapter, Check
-from workflow_scripts.trail.evidence import Evidence, test_images, twice
 from workflow_scripts.trail.records import Record
-from workflow_scripts.trail.sizes import Sizes
 
 counts = Chapter("The counts")
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from workflow_scripts.trail.claims import Chapter, Check
-from workflow_scripts.trail.evidence import Evidence
-from workflow_scripts.trail.formats import is_table
+from workflow_scripts.audit.claims import Chapter, Check
+from workflow_scripts.audit.evidence import Evidence
+from workflow_scripts.audit.formats import is_table
 
 shapes = Chapter("The tables")
 

@@ -16,8 +16,8 @@ from rocrate.rocrate import ROCrate
 from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.fingerprint import PACKAGE, ROOT
 from workflow_scripts.common.numbers import count, things
-from workflow_scripts.trail.crate_map import Map, encoding
-from workflow_scripts.trail.crate_run import Run
+from workflow_scripts.crate.contents import Map, encoding
+from workflow_scripts.crate.run import Run
 from workflow_scripts.trail.records import File, Record
 
 VERSION = "1.1"  # of RO-Crate, on which the profiles below rest

@@ -12,13 +12,13 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.audit.formats import schema_of
+from workflow_scripts.audit.raw_table import read_raw_table
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.provenance import CRATE
 from workflow_scripts.common.tables import read_table
-from workflow_scripts.trail.formats import schema_of
 from workflow_scripts.trail.hashing import Hashed, Hashes, hash_files
-from workflow_scripts.trail.raw_table import read_raw_table
 from workflow_scripts.trail.records import File, Record, makers, read_record, record_paths
 
 # What the workflow writes beside its artefacts.

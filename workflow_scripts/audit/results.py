@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.audit.claims import Chapter, Check
+from workflow_scripts.audit.evidence import Evidence, test_images
 from workflow_scripts.common.schemas import MACRO, POOLED
-from workflow_scripts.trail.claims import Chapter, Check
-from workflow_scripts.trail.evidence import Evidence, test_images
 from workflow_scripts.trail.records import Record
 
 results = Chapter("The results")

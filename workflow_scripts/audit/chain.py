@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from workflow_scripts.audit.evidence import Evidence
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import SPLITS
-from workflow_scripts.trail.evidence import Evidence
 
 HELD_OUT = ("val", "test")
 

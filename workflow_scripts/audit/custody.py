@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from workflow_scripts.audit.claims import Chapter, Check
+from workflow_scripts.audit.evidence import PACKED, Evidence
 from workflow_scripts.common.provenance import CRATE
-from workflow_scripts.trail.claims import Chapter, Check
-from workflow_scripts.trail.evidence import PACKED, Evidence
 from workflow_scripts.trail.records import FOLDER, File, Record
 
 custody = Chapter("The files")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 from safetensors import safe_open
 
+from workflow_scripts.audit.claims import Chapter, Check
+from workflow_scripts.audit.evidence import Evidence, test_images, twice
 from workflow_scripts.common.findings import column_name, single_finding
 from workflow_scripts.common.schemas import SPLITS
-from workflow_scripts.trail.claims import Chapter, Check
-from workflow_scripts.trail.evidence import Evidence, test_images, twice
 from workflow_scripts.trail.records import Record
 
 patients = Chapter("The patients")

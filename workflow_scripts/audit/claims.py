@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflow_scripts.audit.evidence import Evidence
 from workflow_scripts.common.errors import InputError, few
 from workflow_scripts.common.numbers import things
 from workflow_scripts.common.runtime import progress
-from workflow_scripts.trail.evidence import Evidence
 from workflow_scripts.trail.records import Record
 
 

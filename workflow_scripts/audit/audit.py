@@ -4,19 +4,19 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from workflow_scripts.audit.claims import Check, Claim, Fault, tried
+from workflow_scripts.audit.counts import counts
+from workflow_scripts.audit.custody import custody
+from workflow_scripts.audit.evidence import Evidence
+from workflow_scripts.audit.page import page, speed
+from workflow_scripts.audit.patients import patients
+from workflow_scripts.audit.results import results
+from workflow_scripts.audit.shapes import shapes
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import write_text
 from workflow_scripts.common.fingerprint import ROOT
 from workflow_scripts.common.numbers import things
 from workflow_scripts.common.runtime import log, step
-from workflow_scripts.trail.audit_page import page, speed
-from workflow_scripts.trail.claims import Check, Claim, Fault, tried
-from workflow_scripts.trail.counts import counts
-from workflow_scripts.trail.custody import custody
-from workflow_scripts.trail.evidence import Evidence
-from workflow_scripts.trail.patients import patients
-from workflow_scripts.trail.results import results
-from workflow_scripts.trail.shapes import shapes
 
 CHAPTERS = (custody, shapes, patients, counts, results)
 SHOWN = 5  # faults of a claim in the terminal; the page has them all

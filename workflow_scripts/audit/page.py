@@ -8,12 +8,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from workflow_scripts.audit.chain import chain
+from workflow_scripts.audit.claims import Check, Claim
+from workflow_scripts.audit.evidence import Evidence
 from workflow_scripts.common.fingerprint import ROOT
 from workflow_scripts.common.numbers import count, things
 from workflow_scripts.common.provenance import commit
-from workflow_scripts.trail.chain import chain
-from workflow_scripts.trail.claims import Check, Claim
-from workflow_scripts.trail.evidence import Evidence
 from workflow_scripts.trail.hashing import Hashes
 
 LIMITS = (
@@ -47,7 +47,7 @@ def page(
     resources : folder of templates and styles
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources / "trail"),
+        loader=jinja2.FileSystemLoader(resources / "audit"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -57,7 +57,7 @@ def page(
     claims = [pair for _, own in chapters for pair in own]
     steps = chain(evidence)
     style = resources / "report" / "style.css"
-    return environment.get_template("audit.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         style=Markup(style.read_text(encoding="utf-8")),
         dataset=evidence.data.name,
         folder=str(evidence.data),

@@ -1,0 +1,1 @@
+"""Prove a finished run anew: its bytes, its patients, its counts and its results."""
