@@ -145,7 +145,7 @@ class Harmful:
 
 
 def bare_pickle(path: Path, harm: Harmful) -> None:
-    path.write_bytes(pickle.dumps({"key": harm, "state_dict": harm}))
+    path.write_bytes(pickle.dumps({"key": harm, "state_dict": harm}, protocol=2))
 
 
 def torch_file(path: Path, harm: Harmful) -> None:

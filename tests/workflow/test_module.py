@@ -99,6 +99,7 @@ def test_it_runs_its_own_target_and_what_that_needs_of_ours(importer, phantom_ru
     record = json.loads((children / "provenance" / "list_shards" / "16.json").read_text())
     assert record["rule"] == "list_shards", "by our name, whatever theirs is"
     assert record["inputs"][0]["path"] == "paediatric/results/children/tensors/16/images_001.npy"
+    assert "claims hold" in call("children_audit")
     assert "Nothing to be done" in call("--dry-run")
 
 

@@ -57,9 +57,9 @@ def test_the_search_finds_what_is_compressed(tmp_path):
 
 
 def test_no_artefact_tells_where_and_by_whom_it_was_made(phantom_run, root):
-    words = [str(phantom_run), phantom_run.parent.name, str(root)]
-    words += [word for word in (platform.node(), str(Path.home())) if len(word) > 8]
-    words += [f"/{getpass.getuser()}/"]
+    words = [str(phantom_run), f"/{getpass.getuser()}/"]
+    # A short one may stand by chance in what is compressed.
+    words += [word for word in (str(root), str(Path.home()), platform.node()) if len(word) > 8]
     assert told(phantom_run / "results", words) == []
 
 
