@@ -6,8 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.cluster.slurm import Slurm
-from tests.workflow.running import ROOT, Run
+from tests.workflow.running import ROOT
 
 SHIPPED = ROOT / "profiles" / "slurm" / "config.yaml"
 # What a user of the cluster of the tests has to say. Accounts need a database, which it has not.
@@ -34,17 +33,6 @@ def site_profile(folder: Path, retries: int | None = None, **resources: dict) ->
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(text)
     return folder
-
-
-def submit(slurm: Slurm, folder: Path, profile: Path, *arguments: object) -> Run:
-    """Start Snakemake on a folder; its output goes to a file beside the folder."""
-    return Run(
-        folder.with_name(f"{folder.name}.log"),
-        folder,
-        *arguments,
-        environment=slurm.environment | {"COLUMNS": "200"},
-        where=("--workflow-profile", profile, *OFTEN),
-    )
 
 
 def minutes(limit: str) -> int:

@@ -17,9 +17,10 @@ from tests.cluster.submitting import (
     planned,
     rule_of,
     site_profile,
-    submit,
 )
 from tests.workflow.running import Run, artefacts, differing, litter
+
+pytestmark = pytest.mark.cluster
 
 # What runs beside Snakemake: it takes seconds, or fetches from the network.
 LIGHT = {
@@ -53,21 +54,21 @@ def reduced(phantom_config, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(slurm, reduced, tmp_path_factory) -> tuple[Run, Path]:
+def whole(submit, reduced, tmp_path_factory) -> tuple[Run, Path]:
     """A run of everything, just started; it goes on beside other tests."""
     folder = tmp_path_factory.mktemp("on a cluster") / "a röntgen run"
     profile = site_profile(folder.with_name("profile"))
-    return submit(slurm, folder, profile, *TARGETS, "--configfile", reduced), folder
+    return submit(folder, profile, *TARGETS, "--configfile", reduced), folder
 
 
 @pytest.fixture(scope="module")
-def failing(slurm, phantom_run, phantom_config, tmp_path_factory) -> tuple[Run, Path]:
+def failing(submit, phantom_run, phantom_config, tmp_path_factory) -> tuple[Run, Path]:
     """A run, just started, in which an archive cannot be read."""
     folder = shutil.copytree(phantom_run, tmp_path_factory.mktemp("failing") / "run")
     (folder / "results/phantom/raw/images_001.tar.gz").write_text("no archive")
     profile = site_profile(folder.with_name("profile"), retries=1)
     target = "results/phantom/tensors/16/images_001.npy"
-    return submit(slurm, folder, profile, target, "--configfile", phantom_config), folder
+    return submit(folder, profile, target, "--configfile", phantom_config), folder
 
 
 def own_jobs(slurm: Slurm, run: Run) -> list[dict[str, str]]:
@@ -82,10 +83,10 @@ def slurm_log(folder: Path, job: dict[str, str]) -> str:
     return path.read_text()
 
 
-def test_ctrl_c_leaves_no_job_in_the_queue(slurm, phantom_run, phantom_config, tmp_path):
+def test_ctrl_c_leaves_no_job_in_the_queue(slurm, submit, phantom_run, phantom_config, tmp_path):
     folder = shutil.copytree(phantom_run, tmp_path / "cancelled")
     run = submit(
-        slurm, folder, site_profile(tmp_path / "profile"), "samples",
+        folder, site_profile(tmp_path / "profile"), "samples",
         "--configfile", phantom_config, "--config", 'samplers={"dpm4": {"seed": 9}}',
     )  # fmt: skip
 
@@ -145,7 +146,7 @@ class Training:
 
 
 def test_a_training_that_nothing_spares_gives_the_same_model(
-    slurm, snakemake, phantom_run, phantom_config, tmp_path, whole, failing
+    slurm, submit, snakemake, phantom_run, phantom_config, tmp_path, whole, failing
 ):
     settings = (
         "--configfile", phantom_config, "--config", "device=cpu", 'checkpoint={"steps": 10}',
@@ -158,7 +159,7 @@ def test_a_training_that_nothing_spares_gives_the_same_model(
         retries=3,
         train_diffusion={"slurm_partition": "spare", "gres": "room:1"},
     )
-    run = submit(slurm, folder, profile, target, *settings)
+    run = submit(folder, profile, target, *settings)
     training = Training(slurm, run, folder)
     limits, logs = [], []
 

@@ -100,8 +100,8 @@ def test_it_runs_its_own_target_and_what_that_needs_of_ours(importer, phantom_ru
     assert record["rule"] == "list_shards", "by our name, whatever theirs is"
     assert record["inputs"][0]["path"] == "paediatric/results/children/tensors/16/images_001.npy"
     assert "claims hold" in call("children_audit")
-    call("children_cohort", "--report", "report.html")
-    assert "split_report.json" in (folder / "report.html").read_text()
+    call("--report", "report.html")
+    assert "Synthorax asks" in (folder / "report.html").read_text()
     assert "Nothing to be done" in call("--dry-run")
 
 

@@ -4,7 +4,11 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.workflow.running import artefacts, differing, finished, litter
+
+pytestmark = pytest.mark.trial
 
 ODD = '„Röntgen ✓ 胸“ it\'s "so"'
 
