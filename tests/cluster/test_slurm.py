@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -37,6 +38,7 @@ HEAVY = {
     "measure_diversity", "measure_condition", "measure_physics", "audit_copies",
     "prove_separation", "train_arm", "summarise_study",
 }  # fmt: skip
+PATIENCE = 900.0  # seconds for what takes three minutes on a machine of its own
 TARGETS = ("all", "comparison", "export", "readers")
 
 
@@ -71,6 +73,22 @@ def failing(submit, phantom_run, phantom_config, tmp_path_factory) -> tuple[Run,
     return submit(folder, profile, target, "--configfile", phantom_config), folder
 
 
+def end(run: Run) -> int:
+    """Wait for the end of a run and return its exit status."""
+    return run.process.wait(PATIENCE)
+
+
+def await_in(run: Run, what: str, condition: Callable[[], object], pause: float = 0.2) -> None:
+    """Wait until a condition is true; fails if the run ends before."""
+
+    def met() -> bool:
+        if not (found := condition()) and run.process.poll() is not None:
+            pytest.fail(f"the run has ended before {what}:\n{run.output[-6000:]}")
+        return bool(found)
+
+    until(what, met, PATIENCE, pause)
+
+
 def own_jobs(slurm: Slurm, run: Run) -> list[dict[str, str]]:
     """Return the jobs that one Snakemake has submitted."""
     _, _, said = run.output.partition("SLURM run ID: ")
@@ -93,10 +111,10 @@ def test_ctrl_c_leaves_no_job_in_the_queue(slurm, submit, phantom_run, phantom_c
     def states() -> set[str]:
         return {job["JobState"] for job in own_jobs(slurm, run)}
 
-    run.until(lambda: {"RUNNING", "PENDING"} <= states(), pause=0.2)
+    await_in(run, "jobs run and wait", lambda: {"RUNNING", "PENDING"} <= states())
     run.signal(signal.SIGINT)
-    assert run.end() != 0
-    until("no job is left", lambda: not states() & {"RUNNING", "PENDING", "COMPLETING"}, 30)
+    assert end(run) != 0
+    until("no job is left", lambda: not states() & {"RUNNING", "PENDING", "COMPLETING"}, PATIENCE)
     assert "CANCELLED" in states()
 
 
@@ -126,7 +144,7 @@ class Training:
 
     def hold(self) -> psutil.Process:
         """Wait until it has saved a new state, and stop its clock there."""
-        self.run.until(lambda: self.last_state() > self.met)
+        await_in(self.run, "a state is saved", lambda: self.last_state() > self.met, pause=0.01)
         process = self.process()
         process.suspend()
         return process
@@ -134,8 +152,8 @@ class Training:
     def ends(self, *states: str) -> None:
         """Wait until the job is in one of the states."""
         job = self.job["JobId"]
-        until(f"job {job} is {states}", lambda: self.slurm.job(job)["JobState"] in states, 90)
-        until("its process has ended", lambda: self.process() is None, 30)
+        await_in(self.run, f"{states}", lambda: self.slurm.job(job)["JobState"] in states)
+        await_in(self.run, "its process has ended", lambda: self.process() is None)
         self.met = self.last_state()
 
     def update(self, **changes: object) -> None:
@@ -198,7 +216,7 @@ def test_a_training_that_nothing_spares_gives_the_same_model(
 
     training.hold().resume()
     limits.append(minutes(training.job["TimeLimit"]))
-    assert run.end() == 0, run.output[-6000:]
+    assert end(run) == 0, run.output[-6000:]
     logs = [slurm_log(folder, job) for job in own_jobs(slurm, run)[:-1]]
     assert ["going on from step" in log for log in logs] == [False, True, True]
     first = limits[0]
@@ -214,7 +232,7 @@ def test_a_training_that_nothing_spares_gives_the_same_model(
 
 def test_a_job_that_fails_runs_once_per_attempt_and_gets_more_each_time(slurm, failing):
     run, folder = failing
-    assert run.end() != 0
+    assert end(run) != 0
     first, second = own_jobs(slurm, run)
     assert first["JobState"] == second["JobState"] == "FAILED"
     assert minutes(second["TimeLimit"]) == 2 * minutes(first["TimeLimit"])
@@ -226,7 +244,7 @@ def test_the_whole_chain_gives_the_bytes_of_a_local_run(
     slurm, snakemake, phantom_run, reduced, whole, tmp_path
 ):
     run, folder = whole
-    assert run.end() == 0, run.output[-6000:]
+    assert end(run) == 0, run.output[-6000:]
     # What the reduced configuration shares with the full one has been made locally already.
     local = shutil.copytree(phantom_run, tmp_path / "local")
     snakemake(local, *TARGETS, "--configfile", reduced)
@@ -239,7 +257,7 @@ def test_the_whole_chain_gives_the_bytes_of_a_local_run(
 
 def test_every_job_got_what_its_rule_and_the_profile_say_and_gpus_of_its_own(slurm, whole):
     run, folder = whole
-    assert run.end() == 0
+    assert end(run) == 0
     records = (folder / "results/phantom/provenance").rglob("*.json")
     assert {json.loads(path.read_text())["rule"] for path in records} == LIGHT | HEAVY
     jobs = own_jobs(slurm, run)

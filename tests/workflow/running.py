@@ -44,7 +44,9 @@ class Run:
         environment: dict | None = None,
         where: tuple = LOCALLY,
     ):
-        command = [*before, sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
+        # A shell's background jobs ignore Ctrl-C, and so would all that they start.
+        command = ["env", "--default-signal=INT", *before]
+        command += [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
         command += ["--directory", folder, *where, *arguments]
         self.log = log
         with log.open("wb") as stream:

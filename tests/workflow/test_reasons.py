@@ -16,8 +16,6 @@ from tests.workflow.test_rerun import (
     touch_the_code,
 )
 
-pytestmark = pytest.mark.trial
-
 STUDY = ("studies", "augmentation")
 FROM_SAMPLES = (
     "collect_samples [model small, sampler dpm4]",

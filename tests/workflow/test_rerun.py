@@ -16,8 +16,6 @@ import yaml
 
 from tests.workflow.planning import TARGETS, World
 
-pytestmark = pytest.mark.trial
-
 LABELS = {"parse_labels"}
 COHORT = {"filter_cohort"}
 SPLIT = {"split_patients", "check_leaks", "join_metadata"}
