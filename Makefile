@@ -9,7 +9,7 @@ demo: setup
 	@echo; echo "Done. Open results/phantom/report/index.html in a browser."
 
 test: setup lint .venv/validator/.locked
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff format --check .

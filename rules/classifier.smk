@@ -34,9 +34,9 @@ rule train_on_synthetic:
     output:
         f"{DATA}/evaluate/{{model}}/{{sampler}}/synthetic_trained.npy",
     log:
-        f"{DATA}/logs/train_on_synthetic/{{model}}_{{sampler}}.log",
+        f"{DATA}/logs/train_on_synthetic/{{model}}/{{sampler}}.log",
     benchmark:
-        f"{DATA}/benchmarks/train_on_synthetic/{{model}}_{{sampler}}.tsv"
+        f"{DATA}/benchmarks/train_on_synthetic/{{model}}/{{sampler}}.tsv"
     threads: 2
     resources:
         cache=CACHE,

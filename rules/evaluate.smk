@@ -41,9 +41,9 @@ rule measure_distribution:
     output:
         metrics=f"{PAIR}/parts/distribution_{{extractor}}.parquet",
     log:
-        f"{DATA}/logs/measure_distribution/{{model}}_{{sampler}}_{{extractor}}.log",
+        f"{DATA}/logs/measure_distribution/{{model}}/{{sampler}}/{{extractor}}.log",
     benchmark:
-        f"{DATA}/benchmarks/measure_distribution/{{model}}_{{sampler}}_{{extractor}}.tsv"
+        f"{DATA}/benchmarks/measure_distribution/{{model}}/{{sampler}}/{{extractor}}.tsv"
     wildcard_constraints:
         extractor="[a-z0-9]+",
     threads: 2
@@ -65,9 +65,9 @@ rule measure_diversity:
     output:
         metrics=f"{PAIR}/parts/diversity.parquet",
     log:
-        f"{DATA}/logs/measure_diversity/{{model}}_{{sampler}}.log",
+        f"{DATA}/logs/measure_diversity/{{model}}/{{sampler}}.log",
     benchmark:
-        f"{DATA}/benchmarks/measure_diversity/{{model}}_{{sampler}}.tsv"
+        f"{DATA}/benchmarks/measure_diversity/{{model}}/{{sampler}}.tsv"
     threads: 2
     params:
         config=canonical(classes=CLASSES, **evaluate_setting("lpips", "pairs", "seed")),
@@ -102,9 +102,9 @@ rule measure_condition:
             },
         ),
     log:
-        f"{DATA}/logs/measure_condition/{{model}}_{{sampler}}.log",
+        f"{DATA}/logs/measure_condition/{{model}}/{{sampler}}.log",
     benchmark:
-        f"{DATA}/benchmarks/measure_condition/{{model}}_{{sampler}}.tsv"
+        f"{DATA}/benchmarks/measure_condition/{{model}}/{{sampler}}.tsv"
     threads: 2
     params:
         config=canonical(classes=CLASSES, **evaluate_setting("seed")),
@@ -131,9 +131,9 @@ rule measure_physics:
             },
         ),
     log:
-        f"{DATA}/logs/measure_physics/{{model}}_{{sampler}}.log",
+        f"{DATA}/logs/measure_physics/{{model}}/{{sampler}}.log",
     benchmark:
-        f"{DATA}/benchmarks/measure_physics/{{model}}_{{sampler}}.tsv"
+        f"{DATA}/benchmarks/measure_physics/{{model}}/{{sampler}}.tsv"
     threads: 2
     params:
         config=canonical(classes=CLASSES, **evaluate_setting("seed")),
@@ -165,9 +165,9 @@ rule audit_copies:
             },
         ),
     log:
-        f"{DATA}/logs/audit_copies/{{model}}_{{sampler}}.log",
+        f"{DATA}/logs/audit_copies/{{model}}/{{sampler}}.log",
     benchmark:
-        f"{DATA}/benchmarks/audit_copies/{{model}}_{{sampler}}.tsv"
+        f"{DATA}/benchmarks/audit_copies/{{model}}/{{sampler}}.tsv"
     threads: 2
     params:
         config=canonical(
@@ -190,9 +190,9 @@ rule collect_metrics:
     output:
         metrics=f"{PAIR}/metrics.parquet",
     log:
-        f"{DATA}/logs/collect_metrics/{{model}}_{{sampler}}.log",
+        f"{DATA}/logs/collect_metrics/{{model}}/{{sampler}}.log",
     benchmark:
-        f"{DATA}/benchmarks/collect_metrics/{{model}}_{{sampler}}.tsv"
+        f"{DATA}/benchmarks/collect_metrics/{{model}}/{{sampler}}.tsv"
     localrule: True
     params:
         config=canonical(),

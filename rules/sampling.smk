@@ -51,9 +51,9 @@ rule draw_samples:
         pixels=f"{SAMPLES}/{{cls}}/{{cls}}_{{shard}}.npy",
         index=f"{SAMPLES}/{{cls}}/{{cls}}_{{shard}}.parquet",
     log:
-        f"{DATA}/logs/draw_samples/{{model}}_{{sampler}}_{{cls}}_{{shard}}.log",
+        f"{DATA}/logs/draw_samples/{{model}}/{{sampler}}/{{cls}}_{{shard}}.log",
     benchmark:
-        f"{DATA}/benchmarks/draw_samples/{{model}}_{{sampler}}_{{cls}}_{{shard}}.tsv"
+        f"{DATA}/benchmarks/draw_samples/{{model}}/{{sampler}}/{{cls}}_{{shard}}.tsv"
     threads: 2
     resources:
         cache=CACHE,
@@ -80,9 +80,9 @@ rule list_sample_shards:
     output:
         SAMPLE_SHARDS,
     log:
-        f"{DATA}/logs/list_sample_shards/{{model}}_{{sampler}}.log",
+        f"{DATA}/logs/list_sample_shards/{{model}}/{{sampler}}.log",
     benchmark:
-        f"{DATA}/benchmarks/list_sample_shards/{{model}}_{{sampler}}.tsv"
+        f"{DATA}/benchmarks/list_sample_shards/{{model}}/{{sampler}}.tsv"
     params:
         config=canonical(),
         code=fingerprint("sampling/list_sample_shards"),
@@ -106,9 +106,9 @@ rule collect_samples:
             for cls, name in zip(SLUGS, CLASSES)
         ],
     log:
-        f"{DATA}/logs/collect_samples/{{model}}_{{sampler}}.log",
+        f"{DATA}/logs/collect_samples/{{model}}/{{sampler}}.log",
     benchmark:
-        f"{DATA}/benchmarks/collect_samples/{{model}}_{{sampler}}.tsv"
+        f"{DATA}/benchmarks/collect_samples/{{model}}/{{sampler}}.tsv"
     localrule: True
     params:
         code=fingerprint("sampling/collect_samples"),
@@ -132,9 +132,9 @@ rule plot_denoising:
             },
         ),
     log:
-        f"{DATA}/logs/plot_denoising/{{model}}_{{sampler}}.log",
+        f"{DATA}/logs/plot_denoising/{{model}}/{{sampler}}.log",
     benchmark:
-        f"{DATA}/benchmarks/plot_denoising/{{model}}_{{sampler}}.tsv"
+        f"{DATA}/benchmarks/plot_denoising/{{model}}/{{sampler}}.tsv"
     threads: 2
     resources:
         gpu=GPUS,

@@ -118,9 +118,9 @@ rule compose_arm:
         arm=f"{STUDY}/arms/{{arm}}.parquet",
         removed=f"{STUDY}/arms/{{arm}}.json",
     log:
-        f"{DATA}/logs/compose_arm/{{study}}_{{arm}}.log",
+        f"{DATA}/logs/compose_arm/{{study}}/{{arm}}.log",
     benchmark:
-        f"{DATA}/benchmarks/compose_arm/{{study}}_{{arm}}.tsv"
+        f"{DATA}/benchmarks/compose_arm/{{study}}/{{arm}}.tsv"
     localrule: True
     params:
         config=lambda w: canonical(
@@ -145,9 +145,9 @@ rule prove_separation:
     output:
         f"{STUDY}/separation/{{arm}}.json",
     log:
-        f"{DATA}/logs/prove_separation/{{study}}_{{arm}}.log",
+        f"{DATA}/logs/prove_separation/{{study}}/{{arm}}.log",
     benchmark:
-        f"{DATA}/benchmarks/prove_separation/{{study}}_{{arm}}.tsv"
+        f"{DATA}/benchmarks/prove_separation/{{study}}/{{arm}}.tsv"
     params:
         config=lambda w: canonical(
             study=w.study,
@@ -172,9 +172,9 @@ rule train_arm:
     output:
         f"{STUDY}/predictions/{{arm}}_seed{{seed}}.parquet",
     log:
-        f"{DATA}/logs/train_arm/{{study}}_{{arm}}_seed{{seed}}.log",
+        f"{DATA}/logs/train_arm/{{study}}/{{arm}}_seed{{seed}}.log",
     benchmark:
-        f"{DATA}/benchmarks/train_arm/{{study}}_{{arm}}_seed{{seed}}.tsv"
+        f"{DATA}/benchmarks/train_arm/{{study}}/{{arm}}_seed{{seed}}.tsv"
     threads: 2
     resources:
         cache=CACHE,

@@ -17,7 +17,8 @@ rule resize_archive:
         f"{DATA}/benchmarks/resize_archive/{SIZE}/{{archive}}.tsv"
     threads: 1
     resources:
-        cache=CACHE,
+        # Files of a folder are known by name, length and time, not by their bytes: too little to share.
+        cache=0 if KIND in ("folder", "dicom") else CACHE,
         # No parameter: to tolerate another file decodes nothing again.
         max_rejects=config["tensors"]["max_rejects"],
     params:

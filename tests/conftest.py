@@ -7,14 +7,33 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+from filelock import FileLock
 from hypothesis import settings
 
 # Machines are shared: a slow example is no failure, and a failure must come again.
 settings.register_profile("synthorax", deadline=None, derandomize=True)
 settings.load_profile("synthorax")
 
+# Tests run side by side: threads that wait for each other must not keep a core busy meanwhile.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).resolve().parents[1]
 Snakemake = Callable[..., subprocess.CompletedProcess]
+
+
+# What takes minutes: begun early, so that no process is left alone with it at the end.
+LONG = ("slurm", "failures", "nih", "several", "full_disk", "shared_cache", "surroundings", "rerun")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the run that the tests of the workflow share: the unit tests need none meanwhile."""
+    turns = {"test_chain.py": -2} | {f"test_{name}.py": n for n, name in enumerate(LONG)}
+
+    def turn(item: pytest.Item) -> int:
+        return turns.get(item.path.name, -1 if item.path.parent.name == "unit" else len(LONG))
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +84,33 @@ def phantom_config(root) -> Path:
 
 @pytest.fixture(scope="session")
 def phantom_run(snakemake, phantom_config, tmp_path_factory) -> Path:
-    """A finished run of the whole chain; tests read it and leave it as it is."""
-    folder = tmp_path_factory.mktemp("phantom run")  # with a space, as people have them
-    snakemake(folder, "all", "comparison", "export", "readers", "--configfile", phantom_config)
+    """A finished run of the whole chain; tests read it and leave it as it is.
+
+    One for all processes that run tests side by side: the others wait for the first.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "phantom run"  # with a space, as people have them
+    with FileLock(shared / "phantom run.lock"):
+        done = shared / "phantom run.done"
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            snakemake(
+                folder, "all", "comparison", "export", "readers", "--configfile", phantom_config
+            )
+            done.touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def reduced(phantom_config, tmp_path_factory) -> Path:
+    """The small configuration with fewer of the trainings that a study is made of."""
+    config = yaml.safe_load(phantom_config.read_text())
+    study = config["studies"].pop("augmentation")
+    study["arms"] = {arm: study["arms"][arm] for arm in ("real", "real+0.2")}
+    config["studies"] = {"augmentation": study | {"seeds": [0]}}
+    config["evaluate"]["extractors"] = ["domain"]
+    path = tmp_path_factory.mktemp("reduced") / "config.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return path

@@ -21,8 +21,6 @@ from tests.cluster.submitting import (
 )
 from tests.workflow.running import Run, artefacts, differing, litter
 
-pytestmark = pytest.mark.cluster
-
 # What runs beside Snakemake: it takes seconds, or fetches from the network.
 LIGHT = {
     "describe_phantom", "parse_labels", "filter_cohort", "split_patients", "check_leaks",
@@ -40,19 +38,6 @@ HEAVY = {
 }  # fmt: skip
 PATIENCE = 900.0  # seconds for what takes three minutes on a machine of its own
 TARGETS = ("all", "comparison", "export", "readers")
-
-
-@pytest.fixture(scope="module")
-def reduced(phantom_config, tmp_path_factory) -> Path:
-    """The small configuration with fewer of the trainings that a study is made of."""
-    config = yaml.safe_load(phantom_config.read_text())
-    study = config["studies"].pop("augmentation")
-    study["arms"] = {arm: study["arms"][arm] for arm in ("real", "real+0.2")}
-    config["studies"] = {"augmentation": study | {"seeds": [0]}}
-    config["evaluate"]["extractors"] = ["domain"]
-    path = tmp_path_factory.mktemp("reduced") / "config.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +118,7 @@ class Training:
         return own_jobs(self.slurm, self.run)[-1]
 
     def last_state(self) -> int:
-        return max((path.stat().st_mtime_ns for path in self.folder.glob("*.pt")), default=0)
+        return max((path.stat().st_mtime_ns for path in self.folder.glob("[!.]*.pt")), default=0)
 
     def process(self) -> psutil.Process | None:
         for process in psutil.process_iter(["cmdline"]):
@@ -146,6 +131,8 @@ class Training:
         """Wait until it has saved a new state, and stop its clock there."""
         await_in(self.run, "a state is saved", lambda: self.last_state() > self.met, pause=0.01)
         process = self.process()
+        if process is None:
+            pytest.fail(f"the training has ended before it was held:\n{self.run.output[-6000:]}")
         process.suspend()
         return process
 
@@ -221,7 +208,7 @@ def test_a_training_that_nothing_spares_gives_the_same_model(
     assert ["going on from step" in log for log in logs] == [False, True, True]
     first = limits[0]
     assert limits == [first, min(1440, 2 * first), min(1440, 3 * first), min(1440, 4 * first)]
-    assert all("gres:gpu" not in job.get("TresPerJob", "") for job in own_jobs(slurm, run))
+    assert all("gpu" not in job["JOB_GRES"] for job in own_jobs(slurm, run))
 
     reference = shutil.copytree(phantom_run, tmp_path / "reference")
     snakemake(reference, target, *settings)

@@ -149,6 +149,16 @@ def test_a_flipped_bit_is_found_by_a_checksum(tmp_path):
         read(path)
 
 
+def test_headers_that_no_tool_writes_are_damage_of_the_archive(tmp_path):
+    archive = tmp_path / "a.tar.gz"
+    with tarfile.open(archive, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a.png")
+        member.pax_headers = {"GNU.sparse.map": "a,b"}
+        tar.addfile(member)
+    with pytest.raises(InputError, match=r"a\.tar\.gz: damaged or cut short"):
+        list(archive_images(archive))
+
+
 def test_what_is_no_archive_is_named(tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(b"<html>Not found</html>")
     with pytest.raises(InputError, match=r"a\.tar\.gz: damaged .* its beginning"):

@@ -15,6 +15,7 @@ from workflow_scripts.audit.evidence import Evidence
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import FILES, REJECTS, SHARD_INDEX
 from workflow_scripts.common.tables import write_table
+from workflow_scripts.trail import hashing
 from workflow_scripts.trail.hashing import hash_file
 from workflow_scripts.trail.records import makers, read_records
 
@@ -45,11 +46,17 @@ def folder(tmp_path, monkeypatch):
     return outside
 
 
+FACTS = {
+    "step": "", "code": {}, "software": {}, "hardware": {}, "resources": {},
+    "wall_seconds": 1.0, "cpu_seconds": 1.0, "peak_memory_mb": 1.0,
+}  # fmt: skip
+
+
 def record(data, name, inputs, outputs, hour=0, **facts):
     """Write the record of a job on the files that stand there."""
     path = Path(data, "provenance", f"{name}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {"rule": name.split("/")[0], "wildcards": {}, "config": {}, **facts}
+    found = {"rule": name.split("/")[0], "wildcards": {}, "config": {}, **FACTS, **facts}
     found["inputs"], found["outputs"] = (
         [described(one) for one in side] for side in (inputs, outputs)
     )
@@ -81,6 +88,46 @@ def test_records_say_who_made_what(folder):
     Path(DATA, "provenance", "first.json").write_text("[]")
     with pytest.raises(InputError, match=r"first\.json is no provenance record"):
         read_records(DATA)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"code": "abc"}, {"hardware": [1]}, {"wall_seconds": "9"}, {"started": None},
+        {"inputs": [{"name": None, "path": 5, "bytes": 0, "sha256": ""}]}, {"outputs": [1]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_forged_record_is_none_and_stops_no_audit(folder, change):
+    path = Path(DATA, "provenance", "first.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    ((where, what), *_) = failing()["readable"]
+    assert where == str(path) and "no provenance record" in what
+
+
+def test_files_elsewhere_that_share_a_name_are_told_apart(folder):
+    others = [folder / name / "answers.csv" for name in "ab"]
+    for number, path in enumerate(others):
+        path.parent.mkdir()
+        path.write_text(path.parent.name)
+        record(DATA, f"reads_{path.parent.name}", [path], [], 3 + number)
+    given = [*others, folder / "archive.tar.gz"]
+    assert failing(given) == {}
+    others[0].write_text("edited")
+    assert "from_outside" in failing(given)
+
+
+def test_a_file_that_cannot_be_read_is_named(folder, monkeypatch):
+    path = f"{DATA}/one.bin"
+
+    def refuse(path, *_, real=hashing.hash_file):
+        if path.endswith("one.bin"):
+            raise OSError(5, "Input/output error", path)
+        return real(path)
+
+    monkeypatch.setattr(hashing, "hash_file", refuse)
+    ((where, what),) = failing([folder / "archive.tar.gz"])["present"]
+    assert where == path and what.startswith("cannot be read (Input/output error)")
 
 
 def test_what_was_read_from_outside_is_read_again(folder):

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from workflow_scripts.common.runtime import step
+from workflow_scripts.common.store import list_shards
 
 CONFIG = {"class_name": "Effusion", "sampler": {"seed": 2, "steps": 20}}
 CODE = "sampling/draw_samples 0123456789abcdef"
@@ -24,13 +27,16 @@ def cache(tmp_path, monkeypatch) -> Path:
 def run(job, tmp_path):
     """Run a step in a checkout's folder; return whether it worked, and its record."""
 
-    def make(checkout, content="pixels", config=CONFIG, code=CODE, model="weights", wildcards=None):
+    def make(
+        checkout, content="pixels", config=CONFIG, code=CODE, model="weights", wildcards=None,
+        shards=None,
+    ):  # fmt: skip
         folder = tmp_path / checkout
         folder.mkdir(exist_ok=True)
         os.chdir(folder)
         Path("model.bin").write_text(model)
         frame = job(
-            inputs={"model": "model.bin"},
+            inputs={"model": "model.bin"} | ({"shards": str(shards)} if shards else {}),
             outputs={"pixels": "out/a.npz", "index": "out/a.json"},
             params={"config": json.dumps(config, sort_keys=True), "code": code},
             resources={"cache": 1},
@@ -106,6 +112,38 @@ def test_a_damaged_entry_is_found_made_anew_and_replaced(run, cache, tmp_path, f
     assert (tmp_path / "c/out/a.npz").read_text() == "pixels"
 
 
+def test_an_entry_of_which_a_file_cannot_be_read_is_left_where_it_is(run, cache, monkeypatch):
+    run("a")
+    copied = shutil.copyfile
+
+    def refuse(source, target, **options):
+        if str(source).startswith(str(cache)):
+            raise OSError(116, "Stale file handle", str(source))
+        return copied(source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", refuse)
+        assert run("b")[0]
+    assert len(entries(cache)) == 1
+    assert not run("c", content="never written")[0]
+
+
+def test_pixels_that_are_not_those_of_their_list_are_not_used(run, cache, tmp_path, capsys):
+    shards = tmp_path / "tensors"
+    shards.mkdir()
+    for name in "ab":
+        np.save(shards / f"{name}.npy", np.zeros((2, 4, 4), np.uint8))
+    table = shards / "shards.parquet"
+    list_shards(sorted(shards.glob("*.npy")), table)
+    assert run("a", shards=table)[0]
+    np.save(shards / "b.npy", np.ones((2, 4, 4), np.uint8))
+    assert not run("b", shards=table)[0]  # of a list that is the same: from the cache
+    with pytest.raises(SystemExit):
+        run("c", shards=table, config=CONFIG | {"class_name": "Mass"})
+    assert "b.npy is not the file that" in capsys.readouterr().err
+    assert len(entries(cache)) == 1
+
+
 def test_a_cache_that_can_only_be_read_serves_and_stops_nobody(run, cache, tmp_path):
     run("a")
     for folder in (cache, *cache.rglob("*")):
@@ -127,11 +165,18 @@ def test_a_cache_that_cannot_be_made_stops_nobody(run, tmp_path, monkeypatch):
     assert "not kept in the cache" in (tmp_path / "a/logs/job.log").read_text()
 
 
-def test_nobody_but_the_owner_may_write_whatever_the_umask(run, cache):
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o077])
+@pytest.mark.parametrize("mode", [0o755, 0o2775, 0o777, 0o700])
+def test_who_reads_and_adds_is_as_in_its_folder_whatever_the_umask(run, cache, umask, mode):
+    cache.mkdir()
+    cache.chmod(mode)
+    before = os.umask(umask)
     try:
         run("a")
     finally:
         os.umask(before)
-    for path in (cache, *cache.rglob("*")):
+    (entry,) = entries(cache)
+    assert stat.S_IMODE(entry.parent.stat().st_mode) == mode & ~stat.S_IWOTH
+    for path in (entry, *entry.iterdir()):
         assert not path.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP), path
+        assert path.stat().st_mode & stat.S_IROTH or (mode == 0o700 and path == entry), path

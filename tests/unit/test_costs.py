@@ -7,6 +7,8 @@ import pytest
 
 from workflow_scripts.report.costs import costs, duration, memory
 
+FILE = {"name": None, "bytes": 0, "sha256": ""}
+
 
 def record(folder: Path, rule: str, job: str, inputs: list[str], outputs: dict, **facts) -> None:
     """Write the record of a job; `outputs` are the rows of each file."""
@@ -14,6 +16,11 @@ def record(folder: Path, rule: str, job: str, inputs: list[str], outputs: dict, 
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {
         "rule": rule,
+        "wildcards": {},
+        "step": "",
+        "config": {},
+        "code": {},
+        "software": {},
         "hardware": {"gpus": ["a GPU"]},
         "resources": {"threads": 1, "gpu": 0},
         "started": "2026-01-02T00:00:00+00:00",
@@ -21,8 +28,8 @@ def record(folder: Path, rule: str, job: str, inputs: list[str], outputs: dict, 
         "cpu_seconds": 2.0,
         "peak_memory_mb": 100.0,
         "cache": None,
-        "inputs": [{"path": path} for path in inputs],
-        "outputs": [{"path": path, "rows": rows} for path, rows in outputs.items()],
+        "inputs": [FILE | {"path": path} for path in inputs],
+        "outputs": [FILE | {"path": path, "rows": rows} for path, rows in outputs.items()],
     }
     path.write_text(json.dumps(found | facts))
 

@@ -12,8 +12,17 @@ from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.runtime import step
 
 
-def test_cuda_without_a_device_is_an_error_and_auto_falls_back(monkeypatch):
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 0)
+def show(monkeypatch, count, usable=True):
+    """Let PyTorch count so many GPUs, which its driver can or cannot use."""
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: usable and count > 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "usable"), [(0, True), (1, False)], ids=["none", "the driver is too old"]
+)
+def test_cuda_without_a_device_is_an_error_and_auto_falls_back(monkeypatch, count, usable):
+    show(monkeypatch, count, usable)
     with pytest.raises(InputError, match="device: cuda"), devices.leased_device("cuda"):
         pass
     with devices.leased_device("auto") as device:
@@ -23,7 +32,7 @@ def test_cuda_without_a_device_is_an_error_and_auto_falls_back(monkeypatch):
 
 
 def test_more_gpus_than_there_are_is_an_error(monkeypatch):
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    show(monkeypatch, 2)
     with (
         pytest.raises(InputError, match=r"asks for 4 GPUs at once, but PyTorch sees 2.*`gpus`"),
         devices.leased_devices("auto", 4),
@@ -32,7 +41,7 @@ def test_more_gpus_than_there_are_is_an_error(monkeypatch):
 
 
 def test_more_gpus_than_the_run_allows_is_an_error_but_on_the_cpu(monkeypatch):
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    show(monkeypatch, 2)
     with (
         pytest.raises(InputError, match=r"2 GPUs.*allows 1: give --resources gpu=2"),
         devices.leased_devices("auto", 2, allowed=1),
@@ -40,7 +49,7 @@ def test_more_gpus_than_the_run_allows_is_an_error_but_on_the_cpu(monkeypatch):
         pass
     with devices.leased_devices("cpu", 2, allowed=0) as several:
         assert len(several) == 2
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 0)
+    show(monkeypatch, 0)
     with devices.leased_devices("auto", 2, allowed=1) as several:
         assert len(several) == 2
 
@@ -83,6 +92,7 @@ def gpus(tmp_path, monkeypatch):
     cuda = devices.torch.cuda
     monkeypatch.setattr(leases, "FOLDER", tmp_path / "locks")
     monkeypatch.setattr(cuda, "device_count", lambda: len(visible()))
+    monkeypatch.setattr(cuda, "is_available", lambda: bool(visible()))
     monkeypatch.setattr(cuda, "get_device_name", lambda device: visible()[device.index])
     monkeypatch.setattr(
         cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=visible()[index])
@@ -130,7 +140,7 @@ def test_nothing_visible_is_no_device(gpus, monkeypatch, caplog):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with devices.leased_device("auto") as device:
         assert device.type == "cpu"
-    assert "computing on the CPU" in caplog.text and "sees no CUDA device" in caplog.text
+    assert "computing on the CPU" in caplog.text and "can use no CUDA device" in caplog.text
     with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES"), devices.leased_device("cuda"):
         pass
 
@@ -138,7 +148,7 @@ def test_nothing_visible_is_no_device(gpus, monkeypatch, caplog):
 def test_parts_of_one_gpu_are_devices_of_their_own(gpus, monkeypatch):
     """CUDA shows a process one part, and may tell the name of the whole GPU."""
     cuda = devices.torch.cuda
-    monkeypatch.setattr(cuda, "device_count", lambda: 1)
+    show(monkeypatch, 1)
     monkeypatch.setattr(cuda, "get_device_name", lambda device: "MIG 1g.10gb")
     monkeypatch.setattr(cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="5f3a"))
     with ExitStack() as stack:

@@ -4,6 +4,7 @@ import getpass
 import hashlib
 import json
 import platform
+import subprocess
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workflow_scripts.common import provenance
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.fingerprint import modules
 from workflow_scripts.common.runtime import step
@@ -75,6 +77,40 @@ def test_a_record_holds_the_code_the_configuration_and_what_it_cost(job):
     assert record["peak_memory_mb"] > 10
     assert datetime.fromisoformat(record["started"]).tzinfo is not None
     assert record["cache"] is None
+
+
+def test_code_that_was_edited_after_the_plan_runs_no_job(job, monkeypatch, capsys):
+    planned = job(outputs={"table": "a.csv"})
+    monkeypatch.setattr(provenance, "fingerprint", lambda step: f"{step} fedcba9876543210")
+    with pytest.raises(SystemExit), step(planned):
+        pytest.fail("computes")
+    assert "curate/parse_labels was edited after Snakemake had planned" in capsys.readouterr().err
+    assert not RECORD.exists()
+
+
+def test_code_that_is_not_in_the_commit_makes_it_another(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "workflow_scripts").mkdir()
+    (tmp_path / "workflow_scripts" / "a.py").write_text("A = 1\n")
+    git("add", ".")
+    git("commit", "-m", "a")
+    clean = provenance.commit(tmp_path)
+    assert clean and not clean.endswith("+")
+    (tmp_path / "notes.txt").write_text("")
+    assert provenance.commit(tmp_path) == clean
+    (tmp_path / "workflow_scripts" / "b.py").write_text("B = 1\n")
+    assert provenance.commit(tmp_path) == f"{clean}+"
+
+
+def test_the_place_of_a_record_is_found_whatever_names_end_with_logs():
+    log = "results/d/logs/extract_features/64/domain/catalogs/s.log"
+    record = Path("results/d/provenance/extract_features/64/domain/catalogs/s.json")
+    assert provenance.beside_log(log) == record
 
 
 def test_a_job_that_fails_leaves_no_record_not_even_the_one_before(job):

@@ -289,6 +289,7 @@ SECRETS = {
     "images": "../../alice-s3cret/films",
     "windows": "C:\\Users\\alice-s3cret\\films",
     "url": "https://alice-s3cret:s3cret@host.org:8443/weights.pt?token=s3cret&x=1",
+    "odd": "https://alice:s3@cret@host.org/weights.pt?sig=a'b)s3cret",
     "signed": "https://host.org/weights.pt#s3cret",
     "local": "file:///home/alice-s3cret/weights.pt",
     "several": [{"path": "/home/alice-s3cret/a.pt"}],
@@ -303,6 +304,7 @@ def test_a_configuration_is_passed_on_without_folders_passwords_and_tokens(tmp_p
         "images": "…/films",
         "windows": "…/films",
         "url": "https://host.org:8443/weights.pt?…",
+        "odd": "https://host.org/weights.pt?…",
         "signed": "https://host.org/weights.pt",
         "local": "file://…/weights.pt",
         "several": [{"path": "…/a.pt"}],
@@ -321,6 +323,7 @@ def test_no_secret_stands_in_a_record(job, tmp_path):
         resources={
             "tmpdir": "/scratch/alice-s3cret",
             "slurm_account": "alice-s3cret",
+            "reservation": "alice-s3cret",
             "slurm_extra": "'--mail-user=alice-s3cret@host.org'",
             "gpu": 1,
         },

@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300.0  # seconds
 LOCALLY = ("--workflow-profile", ROOT / "profiles" / "default", "--cores", 2)
 # What must be the same bytes whatever happened on the way: pictures and pages, tables, weights.
-ARTEFACTS = ("**/*.parquet", "**/*.csv", "**/*.npy", "**/*.safetensors", "**/*.tar.gz", "**/*.png")
+ARTEFACTS = (
+    "**/*.parquet", "**/*.csv", "**/*.npy", "**/*.safetensors", "**/*.tar.gz", "**/*.png",
+    "**/model.json", "**/unet/config.json",
+)  # fmt: skip
 T = TypeVar("T")
 
 

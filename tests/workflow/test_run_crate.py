@@ -17,7 +17,7 @@ from workflow_scripts.trail.records import read_records
 
 METADATA = "ro-crate-metadata.json"
 # Written while the metadata is, or after it.
-OWN = {METADATA, "logs/crate.log", "provenance/crate.json"}
+OWN = {METADATA, "provenance/crate.json"}
 # What the profiles recommend and a crate does not have: who ran it (no name of a person is recorded),
 # where the code is on the web (it is in the crate), and what an archive asks of those who hand it in.
 NOT_MET = {
@@ -111,7 +111,7 @@ def test_every_job_is_an_action_on_the_files_of_its_record(crate, graph):
             assert sorted(found) == sorted({file.path for file in files})
         assert action["startTime"] <= action["endTime"]
         about = [key for key, one in graph.items() if ids(one.get("about")) == [action["@id"]]]
-        beside = {f"logs/{name}.log", f"benchmarks/{name}.tsv", f"provenance/{name}.json"}
+        beside = {f"benchmarks/{name}.tsv", f"provenance/{name}.json"}
         assert set(map(unquote, about)) == beside
     asked_for = {"report/index.html", "evaluate/comparison.parquet", "export/small/README.md"}
     assert asked_for <= set(ids(graph["#run"]["result"]))

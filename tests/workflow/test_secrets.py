@@ -15,8 +15,6 @@ import yaml
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-pytestmark = pytest.mark.trial
-
 WEIGHTS = b"weights"
 
 

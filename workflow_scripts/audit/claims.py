@@ -111,7 +111,7 @@ class Claim:
                 self.function(evidence, check, *([record] if record else []))
             except InputError as error:
                 check.obstacles.append(str(error))
-            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            except Exception as error:
                 # What a forged table or record holds may be anything; that it is no table of
                 # ours is a finding, and no reason to stop looking.
                 where = record.path if record else evidence.data

@@ -15,7 +15,6 @@ import pandas as pd
 from workflow_scripts.audit.formats import schema_of
 from workflow_scripts.audit.raw_table import read_raw_table
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.provenance import CRATE
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.trail.hashing import Hashed, Hashes, hash_files
@@ -203,6 +202,12 @@ def test_images(images: pd.DataFrame) -> pd.DataFrame:
     return images[(images["split"] == "test") & single_finding(images)]
 
 
+def single_finding(images: pd.DataFrame) -> pd.Series:
+    """Return which images show the finding that is their class, and no other: bool."""
+    shown = zip(images["findings"].str.split("|"), images["class_name"], strict=True)
+    return pd.Series([found == [name] for found, name in shown], images.index, dtype=bool)
+
+
 def records_of(data: Path) -> tuple[list[Record], dict[str, str]]:
     """Return the records that can be read, and of the others what is wrong, by path."""
     records, unreadable = [], {}
@@ -218,11 +223,13 @@ def packed(data: Path) -> dict[str, str | None]:
     """Return the SHA-256 of each file that the crate of a data folder names; none without a crate."""
     try:
         entities = json.loads((data / CRATE).read_text(encoding="utf-8"))["@graph"]
-        files = [one for one in entities if "File" in one["@type"] and one["@id"][0] != "#"]
+        files = [
+            one for one in entities if "File" in one["@type"] and not one["@id"].startswith("#")
+        ]
         return {str(data / unquote(one["@id"])): one.get("sha256") for one in files}
     except FileNotFoundError:
         return {}
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return {str(data / CRATE): None}  # it names nothing, and is not what it should be
 
 

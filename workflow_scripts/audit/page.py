@@ -23,6 +23,8 @@ LIMITS = (
     "what their recipe gives, a second run shows, which gives the same bytes on the same machine.",
     "Of the results, those that the claims name were worked out anew. Distances, intervals and "
     "figures rest on the records of the jobs that made them.",
+    "Cross-validation, which reads the results of other data folders, is not worked out anew: audit each "
+    "of them.",
     "A patient is an id of the label table. One person under two ids was found only if two images "
     "are equal pixel for pixel.",
     "Whether the files are those of the present configuration and code, <code>snakemake -n</code> "

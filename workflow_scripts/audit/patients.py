@@ -1,18 +1,18 @@
 """Patients: from the raw table to every comparison, nobody who judges was learned from.
 
-Shares no code with the steps that keep patients apart.
+Shares no code with the steps that keep patients apart, but the schemas of the tables.
 """
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 from safetensors import safe_open
 
 from workflow_scripts.audit.claims import Chapter, Check
-from workflow_scripts.audit.evidence import Evidence, test_images, twice
-from workflow_scripts.common.findings import column_name, single_finding
+from workflow_scripts.audit.evidence import Evidence, single_finding, test_images, twice
 from workflow_scripts.common.schemas import SPLITS
 from workflow_scripts.trail.records import Record
 
@@ -45,6 +45,11 @@ def labels_are_the_raw_table(evidence: Evidence, check: Check, record: Record) -
         if isinstance(text, str) and written(text, aliases) != {*names[row]}
     ]
     check.none_of(path, wrong, "images have other findings in the raw table")
+
+
+def column_name(finding: str) -> str:
+    """Return the column of a finding: its letters and digits in lower case, joined by underscores."""
+    return "_".join(re.findall(r"[^\W_]+", finding.lower()))
 
 
 def written(text: str, aliases: dict[str, str]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workflow_scripts.common.findings import single_finding
+from workflow_scripts.audit.evidence import single_finding
 from workflow_scripts.common.schemas import POOLED
 
 # Between sets of equally many images of each class, of real ones one of each patient.

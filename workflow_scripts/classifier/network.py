@@ -1,7 +1,6 @@
 """Image classifiers for one grey channel: a compact network of our own, or one of torchvision's."""
 
 import torch
-import torchvision
 from torch import nn
 
 BACKBONES = ("small", "resnet18", "resnet50", "densenet121")
@@ -43,6 +42,8 @@ def build(backbone: str, classes: int) -> Classifier:
     """
     if backbone == "small":
         return Classifier(backbone, small_body(), SMALL_CHANNELS[-1], classes)
+    import torchvision  # takes as long to load as PyTorch, and most classifiers do without it
+
     if backbone.startswith("resnet") and backbone in BACKBONES:
         body = torchvision.models.get_model(backbone, weights=None)
         body.conv1 = one_channel(body.conv1)

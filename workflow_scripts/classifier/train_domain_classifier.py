@@ -50,6 +50,10 @@ def train_domain_classifier(
         model = train(
             store, labels, settings, len(classes), settings["seed"], where, positions, history
         )
+    if not np.isfinite([entry["loss"] for entry in history]).all():
+        raise InputError(
+            "the domain classifier diverged: its loss is no number. Lower classifier.learning_rate."
+        )
     log.info(
         "trained on %d images of %d patients; loss %.3f over the last tenth",
         len(seen),

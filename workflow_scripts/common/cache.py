@@ -10,10 +10,15 @@ import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-from workflow_scripts.common.files import sha256_of, whole_file
+import pandas as pd
+
+from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.files import FULL, REMAKE, sha256_of, whole_file
 
 log = logging.getLogger("synthorax")  # common/runtime.py gives it its handlers
 FOLDER = "SNAKEMAKE_OUTPUT_CACHE"
@@ -23,17 +28,18 @@ RECORD = "record.json"
 class Entry:
     """The place in the cache of what one job makes: a folder with its outputs and their record."""
 
-    def __init__(self, identity: dict, outputs: list[str]) -> None:
+    def __init__(self, identity: dict, inputs: list[str], outputs: list[str]) -> None:
         """
         Parameters
         ----------
         identity : what the outputs depend on: step, code, configuration, wildcards, and the inputs
             with their SHA-256; their paths do not count
-        outputs : paths of the job's files
+        inputs, outputs : paths of the job's files
         """
-        inputs = [(file["name"], file["sha256"]) for file in identity["inputs"]]
+        self.inputs = inputs
+        read = [(file["name"], file["sha256"]) for file in identity["inputs"]]
         kinds = [Path(path).suffix for path in outputs]
-        text = json.dumps([identity | {"inputs": inputs}, kinds], sort_keys=True)
+        text = json.dumps([identity | {"inputs": read}, kinds], sort_keys=True)
         self.key = hashlib.sha256(text.encode()).hexdigest()
         self.folder = Path(os.environ[FOLDER], self.key[:2], self.key)
         # By number: a job's outputs may have the same name in several folders.
@@ -42,45 +48,67 @@ class Entry:
             for number, (path, kind) in enumerate(zip(outputs, kinds, strict=True))
         }
 
+    def check_pixels(self) -> None:
+        """Demand that the shards are those of the table SHARDS that stands for them as an input.
+
+        Raises
+        ------
+        InputError
+            If one is not: what is made from it would be kept under the name of what the table says.
+        """
+        for path in self.inputs:
+            if Path(path).name == "shards.parquet":
+                unaltered(path)
+
     def fetch(self) -> dict | None:
         """Copy the outputs from the cache and return the record of who made them; None if it has none.
 
         An entry whose bytes are not those of its record is not used, and removed where that is allowed.
         """
-        if not self.folder.is_dir():
-            return None
         try:
+            if not self.folder.is_dir():
+                return None
             record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-            wanted = [file["sha256"] for file in record["outputs"]]
-            for kept, digest in zip(self.files.values(), wanted, strict=True):
-                if sha256_of(kept) != digest:
-                    raise ValueError(f"{kept.name} holds other bytes than were put there")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            started, wanted = record["started"], [file["sha256"] for file in record["outputs"]]
+            for (path, kept), digest in zip(self.files.items(), wanted, strict=True):
+                with whole_file(path) as partial:
+                    shutil.copyfile(kept, partial)
+                    if sha256_of(partial) != digest:
+                        raise ValueError(f"{kept.name} holds other bytes than were put there")
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is damaged (%s): not used, made anew", self.folder, error)
             shutil.rmtree(self.folder, ignore_errors=True)
             return None
-        for path, kept in self.files.items():
-            with whole_file(path) as partial:
-                shutil.copyfile(kept, partial)
-        log.info("taken from the cache: entry %s, made %s", self.key[:12], record["started"])
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            log.warning("the cache cannot be read: %s", error)
+            return None
+        log.info("taken from the cache: entry %s, made %s", self.key[:12], started)
         return record
 
     def store(self, record: dict) -> None:
-        """Keep the outputs and their record, for all to read and for nobody to change.
+        """Keep the outputs and their record, for nobody to change.
 
-        A cache that cannot be written, or is full, is no reason for a job to fail.
+        Who may read an entry, and who may add others beside it, is as in the cache's own folder, but
+        that nobody adds who is neither its owner nor of its group. A cache that cannot be written, or
+        is full, is no reason for a job to fail.
         """
         partial = None
         try:
-            for folder in (self.folder.parent.parent, self.folder.parent):
-                folder.mkdir(mode=0o755, exist_ok=True)
+            root = self.folder.parents[1]
+            root.mkdir(mode=0o755, exist_ok=True)
+            mode = stat.S_IMODE(root.stat().st_mode) & ~stat.S_IWOTH
+            with suppress(FileExistsError):
+                self.folder.parent.mkdir()
+                self.folder.parent.chmod(mode)  # whatever the umask
             partial = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix="."))
             for path, kept in self.files.items():
                 shutil.copyfile(path, partial / kept.name)
             (partial / RECORD).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
             for file in partial.iterdir():
                 file.chmod(0o444)
-            partial.chmod(0o755)
+            partial.chmod(mode & ~stat.S_IWGRP)
             if not self.folder.exists():  # another job may have made the same meanwhile
                 partial.rename(self.folder)
         except OSError as error:
@@ -88,3 +116,12 @@ class Entry:
         finally:
             if partial is not None:
                 shutil.rmtree(partial, ignore_errors=True)
+
+
+def unaltered(table: str | Path) -> None:
+    """Demand of each shard that a table SHARDS lists that it holds the bytes that the table says."""
+    listed = pd.read_parquet(table)
+    for name, digest in zip(listed["path"], listed["sha256"], strict=True):
+        path = Path(table).parent / name
+        if path.is_file() and sha256_of(path) != digest:  # who reads it says what is missing
+            raise InputError(f"{path} is not the file that {table} lists. {REMAKE}")

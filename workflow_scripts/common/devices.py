@@ -46,14 +46,16 @@ def leased_devices(
         If the configuration asks for CUDA and no device is visible, or for more devices than are or
         than the run allows; or if something else stands where the locks belong.
     """
-    visible = torch.cuda.device_count() if wanted != "cpu" else 0
+    # With a driver too old for PyTorch, devices are counted that cannot be used.
+    usable = wanted != "cpu" and torch.cuda.is_available()
+    visible = torch.cuda.device_count() if usable else 0
     if wanted == "cuda" and not visible:
         raise InputError(
-            "the configuration says `device: cuda`, but PyTorch sees no CUDA device here. Check the "
+            "the configuration says `device: cuda`, but PyTorch can use no CUDA device here. Check the "
             "driver and CUDA_VISIBLE_DEVICES, or set `device: auto` to use the CPU."
         )
     if not visible:
-        why = "" if wanted == "cpu" else ": PyTorch sees no CUDA device here"
+        why = "" if wanted == "cpu" else ": PyTorch can use no CUDA device here"
         log.info("computing on the CPU (%d threads)%s", torch.get_num_threads(), why)
         yield [torch.device("cpu")] * count
         return

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import threading
+import time
 
 PROCESS = "SYNTHORAX_SNAKEMAKE"  # set by rules/common.smk
 
@@ -20,11 +21,16 @@ def end_with_snakemake() -> None:
 
 
 def wait_for(process: int) -> None:
-    """Wait for the end of a process, then end this one."""
+    """Wait for the end of a process, then end this one.
+
+    Again and again: a training that has just made its last step notes the first request and goes on.
+    """
     try:
         select.select([os.pidfd_open(process)], [], [])
     except ProcessLookupError:  # it ended while this one was starting
         pass
     except OSError:  # a kernel before 5.3
         return
-    os.kill(os.getpid(), signal.SIGTERM)
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1.0)

@@ -17,7 +17,7 @@ def shown(path: str) -> str:
 
 def plain(text: object) -> str:
     """Return an address, or an error that names one, without password and token."""
-    return re.sub(r"(?<=//)[^/\s@]*@", "", re.sub(r"\?[^\s'\")]+", "?…", str(text)))
+    return re.sub(r"(?<=//)[^/\s]*@", "", re.sub(r"\?\S+", "?…", str(text)))
 
 
 def without_folders(value: Any) -> Any:

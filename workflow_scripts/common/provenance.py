@@ -8,14 +8,15 @@ import subprocess
 import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet
 
+from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import sha256_of, write_text
-from workflow_scripts.common.fingerprint import ROOT, lock_hash, modules
+from workflow_scripts.common.fingerprint import ROOT, fingerprint, lock_hash, modules
 from workflow_scripts.common.privacy import shown, without_folders
 
 LIBRARIES = (
@@ -31,9 +32,9 @@ LIBRARIES = (
 )
 NVIDIA = Path("/proc/driver/nvidia")
 CRATE = "ro-crate-metadata.json"  # in the data folder
-# Resources that say whose machine it is, or nothing: the folder for temporary files, SLURM's account.
-PRIVATE = ("_", "tmpdir", "slurm")
-RESOURCES = ("device", "gpu", "gpus", "mem_mb", "runtime")  # that say how a job was run
+# Resources that say how a job was run. Others say whose machine it is: an account, a reservation.
+RESOURCES = ("device", "gpu", "processes", "mem_mb", "runtime")
+CODE = ("Snakefile", "rules", "workflow_scripts", "resources", "envs")
 WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
@@ -41,25 +42,37 @@ class Record:
     """What is written down of one job: begun with its inputs, written once its outputs stand.
 
     Everything volatile of a run is here: no rule depends on a record.
+
+    Raises
+    ------
+    InputError
+        If the code is no longer that for which Snakemake planned the job.
     """
 
     def __init__(self, snakemake: Any) -> None:
         self.path = beside_log(snakemake.log[0])
+        data, job = place(snakemake.log[0])
         # By the log: whoever imports the workflow gives its rules other names.
-        self.rule = snakemake.log[0].rpartition("logs/")[2].partition("/")[0].removesuffix(".log")
+        self.rule = job.parts[0].removesuffix(".log")
         self.path.unlink(missing_ok=True)
         if snakemake.output:  # a crate (rule crate) would speak of files that are no more
-            Path(snakemake.log[0].rpartition("logs/")[0], CRATE).unlink(missing_ok=True)
+            (data / CRATE).unlink(missing_ok=True)
         self.job = snakemake
         self.began, self.cpu_before = time.monotonic(), cpu_seconds()
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
-        step, fingerprint = (snakemake.params.get("code") or " ").split(" ")
+        step, planned = (snakemake.params.get("code") or " ").split(" ")
+        if step and fingerprint(step) != f"{step} {planned}":
+            raise InputError(
+                f"the code of {step} was edited after Snakemake had planned this job, which would "
+                "pass for a job of the code before. Run again."
+            )
+        self.commit = commit(ROOT)
         # The job, by what its product depends on.
         self.identity = {
             "step": step,
             "config": json.loads(snakemake.params.get("config") or "{}"),
             "wildcards": dict(snakemake.wildcards.items()),
-            "code": fingerprint,
+            "code": planned,
             "inputs": [described(name, path) for name, path in named(snakemake.input)],
         }
 
@@ -82,12 +95,12 @@ class Record:
                 "fingerprint": self.identity["code"],
                 "modules": modules(step) if step else {},
                 "lock": lock_hash(),
-                "commit": commit(ROOT),
+                "commit": self.commit,
             },
             "software": dict(versions()) | {"driver": driver()},
             "hardware": hardware(),
             "resources": {"threads": self.job.threads}
-            | {name: value for name, value in resources.items() if not name.startswith(PRIVATE)},
+            | {name: value for name, value in resources.items() if name in RESOURCES},
             "started": self.started,
             "wall_seconds": round(time.monotonic() - self.began, 3),
             "cpu_seconds": round(cpu_seconds() - self.cpu_before, 3),
@@ -103,8 +116,15 @@ class Record:
 
 def beside_log(log: str) -> Path:
     """Return where the record of a job is, from where its log is."""
-    folder, _, name = log.rpartition("logs/")
-    return Path(f"{folder}provenance/{name}").with_suffix(".json")
+    data, job = place(log)
+    return (data / "provenance" / job).with_suffix(".json")
+
+
+def place(log: str) -> tuple[Path, PurePath]:
+    """Return the data folder of a job, and where below `logs` its log is; no other folder is named so."""
+    parts = PurePath(log).parts
+    below = len(parts) - parts[::-1].index("logs")
+    return Path(*parts[: below - 1]), PurePath(*parts[below:])
 
 
 def named(files: Any) -> list[tuple[str | None, str]]:
@@ -174,7 +194,7 @@ def driver() -> str | None:
 
 
 def commit(repository: Path) -> str | None:
-    """Return the commit that is checked out, with "+" if tracked files differ from it.
+    """Return the commit that is checked out, with "+" if files differ from it, or code is not in it.
 
     None where the code is not in a git repository, or git is not installed.
     """
@@ -190,15 +210,16 @@ def commit(repository: Path) -> str | None:
             for arguments in (
                 ["rev-parse", "--short=12", "HEAD"],
                 ["status", "--porcelain", "--untracked-files=no"],
+                ["status", "--porcelain", "--untracked-files=all", "--", *CODE],
                 ["rev-parse", "--show-prefix"],
             )
         ]
     except (OSError, subprocess.SubprocessError):
         return None
-    head, changes, prefix = answers
+    head, edited, added, prefix = answers
     if prefix:  # unpacked inside somebody else's repository, whose commit says nothing of us
         return None
-    return head + ("+" if changes else "")
+    return head + ("+" if edited or added else "")
 
 
 def versions() -> list[tuple[str, str]]:

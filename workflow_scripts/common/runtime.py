@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -56,9 +57,12 @@ def step(snakemake: Any) -> Iterator[dict | None]:
         record = Record(snakemake)
         entry = None
         if snakemake.resources.get("cache"):
-            entry = Entry(record.identity, list(snakemake.output))
+            entry = Entry(record.identity, list(snakemake.input), list(snakemake.output))
         found = entry and entry.fetch()
+        if entry and not found:
+            entry.check_pixels()
         yield None if found else config
+        date_outputs(snakemake.input, snakemake.output)
         written = record.write(cached=found)
         if entry and not found:
             entry.store(written)
@@ -77,6 +81,17 @@ def step(snakemake: Any) -> Iterator[dict | None]:
         sys.exit(1)
 
 
+def date_outputs(inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Make no output older than an input, as it is where the clocks of two machines differ.
+
+    Snakemake would refuse and remove it.
+    """
+    newest = max((Path(path).stat().st_mtime_ns for path in inputs), default=0)
+    for path in outputs:
+        if Path(path).stat().st_mtime_ns < newest:
+            os.utime(path, ns=(newest, newest))
+
+
 def without_gpu(device: str) -> str:
     """Return the device of a job for which the run leaves no GPU, as with `--resources gpu=0`."""
     if device == "cuda":
@@ -90,9 +105,14 @@ def without_gpu(device: str) -> str:
 
 
 def remedy(error: Exception) -> str | None:
-    """Return what to say of a file that the system refused, as on a full disk; None for the rest."""
+    """Return what to say where the system refused a file, as on a full disk, or memory; else None."""
     if isinstance(error, OSError) and error.errno is not None and error.filename:
         return f"{error.filename}: {error.strerror}. Mend that and run again."
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # PyTorch's
+        return (
+            f"memory ran out ({str(error).partition('. ')[0] or 'of this machine'}). Lower the batch "
+            "size of what was running, or give the job more memory or another device."
+        )
     return None
 
 

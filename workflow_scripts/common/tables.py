@@ -36,7 +36,9 @@ def read_table(path: str | Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
             frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
         else:
             frame = pd.read_parquet(path)
-    except (ValueError, pyarrow.ArrowException) as error:  # pandas' own are ValueErrors
+    except (ValueError, KeyError, TypeError, OSError, pyarrow.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's, not of what the file holds
         raise InputError(f"{path} cannot be read ({error}). {REMAKE}") from None
     return checked(frame, path, schema)
 

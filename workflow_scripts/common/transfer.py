@@ -146,7 +146,10 @@ def locked(stream: BinaryIO) -> bool:
 
 def stands(stream: BinaryIO, path: Path) -> bool:
     """Whether an open file still is the one at `path`."""
-    return path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def bring(
@@ -263,7 +266,7 @@ def blocks_of_response(
 ) -> Iterator[bytes]:
     """Yield the bytes that `partial` lacks, by a Range request where the server understands it."""
     have = partial.length
-    validator = partial.version.read_text() if have and partial.version.exists() else ""
+    validator = partial.version.read_text("utf-8") if have and partial.version.exists() else ""
     # Without "identity", a server may send the .gz unpacked.
     headers = {"Accept-Encoding": "identity"}
     if have:
@@ -302,7 +305,7 @@ def blocks_of_response(
         if start > have:
             raise Interrupted(f"the server sends from byte {start:,} instead of {have:,}")
         if not have and current and not current.startswith("W/"):
-            partial.version.write_text(current)
+            partial.version.write_text(current, "utf-8")
         # A server without Range sends all of it again: what is here already is passed over.
         surplus = have - start
         since, brought = time.monotonic(), 0

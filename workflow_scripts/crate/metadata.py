@@ -266,7 +266,8 @@ class Crate:
             },
         )
         action["resourceUsage"] = list(self.usage(str(name), facts))
-        for folder, suffix in (("logs", "log"), ("benchmarks", "tsv"), ("provenance", "json")):
+        # No logs: they may name folders of the machine.
+        for folder, suffix in (("benchmarks", "tsv"), ("provenance", "json")):
             path = f"{folder}/{name}.{suffix}"
             if (self.folder / path).is_file():
                 self.file(path, self.files.description(path), about=action)
@@ -380,10 +381,11 @@ class Crate:
 
     def undescribed(self) -> int:
         """Return how many files are in the folder but not in the crate, its own aside."""
-        own = {"README.md", "logs/crate.log", "provenance/crate.json"}
+        own = {"README.md", "provenance/crate.json"}
         known = {unquote(entity.id) for entity in self.crate.data_entities} | own
         files = (path for path in self.folder.rglob("*") if path.is_file())
-        return sum(str(path.relative_to(self.folder)) not in known for path in files)
+        names = (str(path.relative_to(self.folder)) for path in files)
+        return sum(name not in known and not name.startswith("logs/") for name in names)
 
     def licence(self, kind: str) -> Entity:
         """Return under what terms the crate may be used."""

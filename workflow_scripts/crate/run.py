@@ -93,7 +93,7 @@ def of_this_code(record: Record) -> bool:
 def changed(made: dict[str, File], threads: int) -> list[str]:
     """Return which files are gone or hold other bytes than their records say."""
     hashes = hash_files(made, threads).files
-    problems = [f"{path} is gone" for path in made if path not in hashes]
+    problems = [f"{path} is gone, or cannot be read" for path in made if path not in hashes]
     return problems + [
         f"{path} holds other bytes than its record says"
         for path, found in hashes.items()

@@ -9,7 +9,6 @@ import re
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import VisionTransformer
 
 SIZE, PATCH, WIDTH = 224, 14, 384
 # The published forward pass asks for a grid larger by this much, against rounding, and takes its
@@ -31,7 +30,7 @@ RENAMED = {
 }
 
 
-def vision_transformer(state: dict[str, Tensor]) -> VisionTransformer:
+def vision_transformer(state: dict[str, Tensor]) -> nn.Module:
     """Return the network of a published state dict: (n, 3, 224, 224) to class tokens (n, 384).
 
     Images are in [0, 1], normalised by ImageNet's mean and standard deviation.
@@ -41,6 +40,8 @@ def vision_transformer(state: dict[str, Tensor]) -> VisionTransformer:
     RuntimeError, KeyError
         If an entry is missing, has another shape, or is of another network.
     """
+    from torchvision.models import VisionTransformer  # takes longer to load than PyTorch
+
     network = VisionTransformer(
         image_size=SIZE,
         patch_size=PATCH,

@@ -16,9 +16,6 @@ from pickle import UnpicklingError
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchxrayvision
-from cleanfid.inception_torchscript import InceptionV3W
-from cleanfid.resize import build_resizer
 from torch import nn
 
 from workflow_scripts.classifier.weights import load
@@ -28,6 +25,8 @@ from workflow_scripts.common.published import PUBLISHED
 from workflow_scripts.common.runtime import progress
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.features import dinov2
+
+# The packages of published networks are loaded where they are used: that takes longer than PyTorch.
 
 IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -40,13 +39,14 @@ class Extractor(ABC):
     def __init__(self, weights: Path | None, device: torch.device):
         self.device = device
         try:
-            self.network = self.load(weights).to(device).eval()
-        except InputError:
+            network = self.load(weights)
+        except (InputError, OSError, MemoryError):
             raise
         except Exception as error:
             raise InputError(
                 f"{weights} does not hold the weights of `{type(self).__name__}`: {error}"
             ) from error
+        self.network = network.to(device).eval()
 
     @abstractmethod
     def load(self, weights: Path | None) -> nn.Module:
@@ -123,6 +123,8 @@ class Inception(Extractor):
                 "TorchScript is a program, so no other is opened: fetch it from "
                 f"{PUBLISHED['inception'].url}, or leave `inception` out of evaluate.extractors."
             )
+        from cleanfid.inception_torchscript import InceptionV3W
+
         # clean-fid looks for one file name in a folder.
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "inception-2015-12-05.pt").write_bytes(content)
@@ -131,6 +133,8 @@ class Inception(Extractor):
         return network
 
     def embed(self, images: np.ndarray) -> torch.Tensor:
+        from cleanfid.resize import build_resizer
+
         resize = build_resizer("clean")
         colour = np.repeat(images[..., None], 3, axis=3)
         resized = np.stack([resize(image) for image in colour]).transpose(0, 3, 1, 2)
@@ -157,6 +161,8 @@ class ChestXray(Extractor):
                 "opened: give a state dict (torch.save(model.state_dict(), …)) or the published file."
             ) from None
         state = saved.state_dict() if isinstance(saved, nn.Module) else saved
+        import torchxrayvision
+
         network = torchxrayvision.models.DenseNet(num_classes=len(state["classifier.bias"]))
         network.load_state_dict(state)
         return network

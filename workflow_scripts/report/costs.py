@@ -1,13 +1,12 @@
 """What the run cost, step by step, from the provenance records of its jobs."""
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.numbers import UNKNOWN, count, fixed, percent, things
+from workflow_scripts.trail.records import behind, read_records
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -26,7 +25,7 @@ def costs(data: str | Path, read: Iterable[str]) -> dict[str, Any] | None:
     same of all of them; `most`, the row that took longest; `jobs`, their number; `began`, a date; `gpu`,
     whether any job had one. None where there is no record.
     """
-    jobs = jobs_behind(read, Path(data) / "provenance")
+    jobs = [record.facts for record in behind(read, read_records(data))]
     if not jobs:
         return None
     rules: dict[str, list[dict]] = {}
@@ -44,34 +43,13 @@ def costs(data: str | Path, read: Iterable[str]) -> dict[str, Any] | None:
     }
 
 
-def jobs_behind(paths: Iterable[str], records: Path) -> list[dict]:
-    """Return the records of the jobs that made some files, and of those that made what these read."""
-    known = [read(path) for path in sorted(records.rglob("*.json"))]
-    maker = {file["path"]: number for number, job in enumerate(known) for file in job["outputs"]}
-    found, waiting = set(), list(paths)
-    while waiting:
-        number = maker.get(waiting.pop())
-        if number is not None and number not in found:
-            found.add(number)
-            waiting += [file["path"] for file in known[number]["inputs"]]
-    return [known[number] for number in sorted(found)]
-
-
-def read(path: Path) -> dict:
-    """Return a provenance record."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise InputError(f"{path} is no provenance record. Remove it and run again.") from None
-
-
 def row(rule: str, jobs: list[dict], whole: float) -> dict[str, Any]:
     """Return what is shown of the jobs of a rule; `whole` are the wall seconds of the run."""
     wall = [job["wall_seconds"] for job in jobs]
     return {
         "rule": rule,
         "jobs": count(len(jobs)),
-        "cached": sum(bool(job["cache"]) for job in jobs),
+        "cached": sum(bool(job.get("cache")) for job in jobs),
         "seconds": sum(wall),
         "wall": duration(sum(wall)),
         "percent": percent(sum(wall) / whole),
@@ -86,13 +64,15 @@ def row(rule: str, jobs: list[dict], whole: float) -> dict[str, Any]:
 def gpu_seconds(job: dict) -> float:
     """Return for how long a job held GPUs, times their number: none on a machine that has none."""
     given = job["resources"]
-    held = given.get("gpu", 0) if job["hardware"]["gpus"] and given.get("device") != "cpu" else 0
-    return 0 if job["cache"] else held * job["wall_seconds"]
+    held = (
+        given.get("gpu", 0) if job["hardware"].get("gpus") and given.get("device") != "cpu" else 0
+    )
+    return 0 if job.get("cache") else held * job["wall_seconds"]
 
 
 def rows_made(job: dict) -> int:
     """Return how many images, or rows, a job made: those of the longest array or table."""
-    return max((file["rows"] or 0 for file in job["outputs"]), default=0)
+    return max((file.get("rows") or 0 for file in job["outputs"]), default=0)
 
 
 def duration(seconds: float) -> str:

@@ -94,6 +94,8 @@ def archive_images(archive: str | Path) -> Iterator[Found]:
                 if name.suffix.lower() not in IMAGE_SUFFIXES or name.name.startswith("."):
                     passed_over.append(member.name)
                     continue
+                if not name.name.isprintable():
+                    raise InputError(f"member {member.name!r} has a name that is no text")
                 yield Found(name.name, member.name, tar.extractfile(member).read())
                 last = member.name
             while stream.read(BUFFER):  # to the end, where gzip compares its checksum
@@ -104,7 +106,10 @@ def archive_images(archive: str | Path) -> Iterator[Found]:
             f"{archive}: {error}. Archives of radiographs do not hold that; nothing of it was used. "
             "Fetch the archive anew from a source that you trust."
         ) from None
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+    # The last two come from tarfile itself, of headers that no tool writes.
+    except (
+        tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError, RecursionError
+    ) as error:  # fmt: skip
         raise InputError(
             f"{archive}: damaged or cut short after {last} ({error}). Remove it and fetch it again."
         ) from None

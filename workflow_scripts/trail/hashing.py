@@ -30,9 +30,10 @@ class Hashed:
 
 @dataclass
 class Hashes:
-    """Every file that was read, by path, and how long that took."""
+    """Every file that was read, by path, why others could not be, and how long that took."""
 
     files: dict[str, Hashed] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -46,6 +47,14 @@ def hash_files(paths: Iterable[str], threads: int) -> Hashes:
     # The largest first, so that none is left alone at the end.
     order = sorted(sizes, key=lambda path: (-sizes[path], path))
     found, began = Hashes(), time.monotonic()
+
+    def read(path: str) -> Hashed | None:
+        try:
+            return hash_file(path, line)
+        except OSError as error:
+            found.unreadable[path] = f"cannot be read ({error.strerror})"
+            return None
+
     with (
         tqdm(
             total=sum(sizes.values()),
@@ -57,8 +66,8 @@ def hash_files(paths: Iterable[str], threads: int) -> Hashes:
         ) as line,
         ThreadPoolExecutor(threads) as pool,
     ):
-        hashes = pool.map(lambda path: hash_file(path, line), order)
-        found.files = dict(zip(order, hashes, strict=True))
+        hashes = dict(zip(order, pool.map(read, order), strict=True))
+    found.files = {path: one for path, one in hashes.items() if one is not None}
     found.seconds = time.monotonic() - began
     return found
 

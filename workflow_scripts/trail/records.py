@@ -10,6 +10,23 @@ from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import REMAKE
 
 FOLDER = "provenance"  # of the records, in a data folder
+# What a record says at least, and of what kind it is (results/README.md).
+FACTS = {
+    "rule": str,
+    "wildcards": dict,
+    "step": str,
+    "config": dict,
+    "code": dict,
+    "software": dict,
+    "hardware": dict,
+    "resources": dict,
+    "started": str,
+    "wall_seconds": float,
+    "cpu_seconds": float,
+    "peak_memory_mb": float,
+    "inputs": list,
+    "outputs": list,
+}
 ELSEWHERE = "…/"  # before the name of a file that lay outside the working directory
 
 
@@ -63,12 +80,18 @@ def read_record(path: str | Path) -> Record:
     """Read one record; an `InputError` if it is none."""
     try:
         facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        for name, kind in FACTS.items():
+            if not isinstance(facts[name], (int, float) if kind is float else kind):
+                raise TypeError(f"{name} is {facts[name]!r:.40}")
         inputs, outputs = ([File(**file) for file in facts[side]] for side in ("inputs", "outputs"))
+        for file in (*inputs, *outputs):
+            if not isinstance(file.path, str) or not isinstance(file.sha256, str):
+                raise TypeError(f"a file of it is {file}")
         return Record(
             str(path),
-            str(facts["rule"]),
-            dict(facts["wildcards"]),
-            dict(facts["config"]),
+            facts["rule"],
+            facts["wildcards"],
+            facts["config"],
             inputs,
             outputs,
             facts,
@@ -80,6 +103,19 @@ def read_record(path: str | Path) -> Record:
 def read_records(data: str | Path) -> list[Record]:
     """Read all records of a data folder, in the order of their paths."""
     return [read_record(path) for path in record_paths(data)]
+
+
+def behind(paths: Iterable[str], records: Iterable[Record]) -> list[Record]:
+    """Return the records of the jobs that made some files, and of those that made what these read."""
+    known = makers(records)
+    found: dict[str, Record] = {}
+    waiting = list(paths)
+    while waiting:
+        record = known.get(waiting.pop())
+        if record is not None and record.path not in found:
+            found[record.path] = record
+            waiting += [file.path for file in record.inputs]
+    return [found[path] for path in sorted(found)]
 
 
 def makers(records: Iterable[Record]) -> dict[str, Record]:

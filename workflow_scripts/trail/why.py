@@ -19,9 +19,12 @@ from snakemake.dag import DAG
 from snakemake.jobs import Job
 from snakemake.logging import logger
 
+from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.fingerprint import lock_hash, modules
 from workflow_scripts.common.numbers import things
-from workflow_scripts.common.provenance import beside_log, shown, without_folders
+from workflow_scripts.common.privacy import shown, without_folders
+from workflow_scripts.common.provenance import beside_log
+from workflow_scripts.trail.records import read_record
 
 modules_of = cache(modules)  # hundreds of jobs run one step
 LISTED = 3  # files or keys that are named together
@@ -152,11 +155,14 @@ def parameter_changes(name: str, record: dict | None, job: Job) -> list[str]:
 
 
 def record_of(job: Job) -> dict | None:
-    """Return the record of a job's last run; None if there is none."""
+    """Return the record of a job's last run; None if there is none that can be read."""
     path = beside_log(str(job.log[0])) if job.log else None
     if path is None or not path.is_file():
         return None
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return read_record(path).facts
+    except InputError:
+        return None
 
 
 def settings_of(job: Job) -> dict:
@@ -214,14 +220,14 @@ def text(value: Any) -> str:
 
 def code_changes(before: dict, job: Job) -> Iterator[str]:
     """Yield which modules that a job's step reaches are others, and whether the environment is."""
-    now = modules_of(job.params["code"].partition(" ")[0])
-    changed = [name for name, found in now.items() if before["modules"].get(name, found) != found]
-    new = [name for name in now if name not in before["modules"]]
-    gone = [name for name in before["modules"] if name not in now]
+    now, then = modules_of(job.params["code"].partition(" ")[0]), before.get("modules", {})
+    changed = [name for name, found in now.items() if then.get(name, found) != found]
+    new = [name for name in now if name not in then]
+    gone = [name for name in then if name not in now]
     for names, what in ((changed, "changed"), (new, "is new"), (gone, "is gone")):
         if names:
             yield files("code:", what, names)
-    if before["lock"] != lock_hash():
+    if before.get("lock") != lock_hash():
         yield "environment: envs/requirements.lock changed"
 
 

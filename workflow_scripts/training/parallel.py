@@ -128,6 +128,8 @@ def work(
         function(make_fabric(devices, bf16), *arguments)
     except Exception as error:
         advice = str(error) if isinstance(error, InputError) else remedy(error)
+        if "EADDRINUSE" in str(error):  # it was free when the parent looked
+            advice = f"another program has taken port {port}. Run the same command again."
         if advice:
             messages.put(("input", advice[-LONGEST:]))
         else:
