@@ -1,6 +1,8 @@
 # The two commands of a fresh machine: `make demo` and `make test`. All else is plain Snakemake.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests wait for Snakemake, and that for its jobs: one more of them at a time than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
 
 .PHONY: setup demo test lint format lock
 
@@ -9,7 +11,7 @@ demo: setup
 	@echo; echo "Done. Open results/phantom/report/index.html in a browser."
 
 test: setup lint .venv/validator/.locked
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -76,8 +76,12 @@ def await_in(run: Run, what: str, condition: Callable[[], object], pause: float 
 
 def own_jobs(slurm: Slurm, run: Run) -> list[dict[str, str]]:
     """Return the jobs that one Snakemake has submitted."""
-    _, _, said = run.output.partition("SLURM run ID: ")
-    return slurm.jobs(JobName=said.split()[0]) if said else []
+    return slurm.jobs(JobName=name) if (name := run_id(run)) else []
+
+
+def run_id(run: Run) -> str:
+    """Return what a Snakemake calls its jobs; nothing before it has said so."""
+    return "".join(run.output.partition("SLURM run ID: ")[2].split()[:1])
 
 
 def slurm_log(folder: Path, job: dict[str, str]) -> str:
@@ -86,7 +90,10 @@ def slurm_log(folder: Path, job: dict[str, str]) -> str:
     return path.read_text()
 
 
-def test_ctrl_c_leaves_no_job_in_the_queue(slurm, submit, phantom_run, phantom_config, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_ends_snakemake_leaves_no_job_in_the_queue(
+    slurm, submit, phantom_run, phantom_config, tmp_path, number
+):
     folder = shutil.copytree(phantom_run, tmp_path / "cancelled")
     run = submit(
         folder, site_profile(tmp_path / "profile"), "samples",
@@ -97,8 +104,10 @@ def test_ctrl_c_leaves_no_job_in_the_queue(slurm, submit, phantom_run, phantom_c
         return {job["JobState"] for job in own_jobs(slurm, run)}
 
     await_in(run, "jobs run and wait", lambda: {"RUNNING", "PENDING"} <= states())
-    run.signal(signal.SIGINT)
+    run.signal(number)
     assert end(run) != 0
+    if number == signal.SIGKILL:  # as the README says
+        slurm.call("scancel", "--name", run_id(run))
     until("no job is left", lambda: not states() & {"RUNNING", "PENDING", "COMPLETING"}, PATIENCE)
     assert "CANCELLED" in states()
 

@@ -381,11 +381,11 @@ ELSEWHERE = [
     Plant(
         "samples were drawn with the weights of another model",
         lambda run: run.record(
-            "draw_samples/small_dpm4_cardiomegaly_000",
+            "draw_samples/small/dpm4/cardiomegaly_000",
             lambda facts: facts["config"].update(model_name="other"),
         ),
         "samples_come_from_their_model",
-        "small_dpm4_cardiomegaly_000",
+        "small/dpm4/cardiomegaly_000",
         "models whose weights were read",
     ),
     Plant(
@@ -402,7 +402,7 @@ ELSEWHERE = [
     Plant(
         "a training on synthetic images was given a real shard",
         lambda run: run.record(
-            "train_on_synthetic/small_dpm4",
+            "train_on_synthetic/small/dpm4",
             lambda facts: facts["inputs"].append(
                 {"name": "sample_shards", "path": SHARD, "bytes": 0, "sha256": ""}
             ),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -76,9 +77,13 @@ def test_the_splits_share_no_patient_and_add_up(phantom_run):
     assert len(cohort) + len(exclusions) == len(labels)
 
 
-def test_the_same_seed_gives_the_same_bytes_in_another_folder(
+def test_what_is_measured_anew_in_another_folder_has_the_same_bytes(
     snakemake, phantom_run, phantom_config, tmp_path
 ):
+    """Of tables, tensors, weights, samples and predictions, test_failures.py says as much."""
+    shutil.copytree(phantom_run, tmp_path, dirs_exist_ok=True)
+    for name in ("features", "evaluate", "classifier"):
+        shutil.rmtree(tmp_path / "results/phantom" / name)
     snakemake(tmp_path, "evaluate", "--configfile", phantom_config)
     patterns = [
         "**/*.parquet",  # the measures as well
@@ -94,10 +99,25 @@ def test_the_same_seed_gives_the_same_bytes_in_another_folder(
     assert {name for name, digest in again.items() if before[name] != digest} == set()
 
 
-def test_each_target_plans_only_its_stages(snakemake, phantom_config, tmp_path):
+@pytest.fixture
+def dry_run(forks, root, tmp_path):
+    """Return what a dry run says, and whether it ends well."""
+
+    def run(*arguments):
+        status, said = forks.run(
+            root, "snakemake", "-n", "--snakefile", root / "Snakefile", "--workflow-profile",
+            root / "profiles" / "default", "--directory", tmp_path, *arguments,
+        )  # fmt: skip
+        return status == 0, said
+
+    return run
+
+
+def test_each_target_plans_only_its_stages(dry_run, phantom_config):
     def plan(target):
-        done = snakemake(tmp_path, target, "-n", "--configfile", phantom_config)
-        return rules_to_run(done.stdout + done.stderr)
+        planned, said = dry_run(target, "--configfile", phantom_config)
+        assert planned, said
+        return rules_to_run(said)
 
     cohort = plan("cohort")
     assert "filter_cohort" in cohort
@@ -174,18 +194,20 @@ PRESETS = ["nih-256", "nih-128", "nih-256-baseline", "nih-local", "baseline", "s
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_plans_the_whole_chain(snakemake, root, tmp_path, preset):
-    arguments = ["-n", "--configfile", root / f"presets/{preset}.yaml"]
+def test_every_preset_plans_the_whole_chain(dry_run, root, tmp_path, preset):
+    arguments = ["--configfile", root / f"presets/{preset}.yaml"]
     local = preset == "nih-local"
     if local:
-        missing = snakemake(tmp_path, *arguments, check=False)
-        assert "data/nih/images_001.tar.gz" in missing.stdout + missing.stderr
+        planned, said = dry_run(*arguments)
+        assert not planned
+        assert "data/nih/images_001.tar.gz" in said
         for number in range(1, 13):
             archive = tmp_path / f"data/nih/images_{number:03d}.tar.gz"
             archive.parent.mkdir(parents=True, exist_ok=True)
             archive.touch()
-    done = snakemake(tmp_path, "all", "comparison", "export", *arguments)
-    planned = rules_to_run(done.stdout + done.stderr)
+    ended, said = dry_run("all", "comparison", "export", *arguments)
+    assert ended, said
+    planned = rules_to_run(said)
     assert planned >= {
         "split_patients",
         "train_diffusion",

@@ -150,20 +150,10 @@ def test_an_archive_that_vanishes_is_named_and_once_it_is_back_the_same_command_
     assert differing(folder, phantom_run) == {}
 
 
-def test_files_from_the_future_run_nothing_again(
-    snakemake, copy, phantom_run, phantom_config, tmp_path
-):
+def test_files_from_the_future_run_nothing_again(snakemake, copy, phantom_config):
     tomorrow = time.time() + 86_400
     for path in (copy / "results").rglob("*"):
         if path.name.startswith(("images_001", "split", "train", "no_finding", "short")):
             os.utime(path, (tomorrow, tomorrow))
-    arguments = (copy, "--configfile", phantom_config)
-    done = snakemake(*arguments, "-n")
-    assert "Nothing to be done" in done.stdout + done.stderr
-    samples = "results/phantom/samples/small/dpm4/samples.parquet"
-    (copy / samples).unlink()
-    snakemake(copy, samples, *arguments[1:])
-    assert (copy / samples).exists()
-    assert differing(copy, phantom_run) == {}
-    done = snakemake(*arguments, "-n")
+    done = snakemake(copy, "--configfile", phantom_config, "-n")
     assert "Nothing to be done" in done.stdout + done.stderr

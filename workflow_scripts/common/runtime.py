@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -62,7 +61,6 @@ def step(snakemake: Any) -> Iterator[dict | None]:
         if entry and not found:
             entry.check_pixels()
         yield None if found else config
-        date_outputs(snakemake.input, snakemake.output)
         written = record.write(cached=found)
         if entry and not found:
             entry.store(written)
@@ -79,17 +77,6 @@ def step(snakemake: Any) -> Iterator[dict | None]:
                 "failed; this is a defect of Synthorax, not of your data: please report it"
             )
         sys.exit(1)
-
-
-def date_outputs(inputs: Iterable[str], outputs: Iterable[str]) -> None:
-    """Make no output older than an input, as it is where the clocks of two machines differ.
-
-    Snakemake would refuse and remove it.
-    """
-    newest = max((Path(path).stat().st_mtime_ns for path in inputs), default=0)
-    for path in outputs:
-        if Path(path).stat().st_mtime_ns < newest:
-            os.utime(path, ns=(newest, newest))
 
 
 def without_gpu(device: str) -> str:
