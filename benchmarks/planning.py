@@ -33,6 +33,9 @@ subprocess.run(sys.argv[1:], stdout=sys.stderr, check=True)
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
 """
+# As `python -m snakemake`, but that it waits after no file that it touches: a tenth of a second each.
+TOUCH = "from snakemake import cli; from snakemake.executors import touch; "
+TOUCH += "touch.Executor.SLEEPING_TIME = 0; cli.main()"
 JOB = re.compile(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)*)", re.MULTILINE)
 
 
@@ -62,7 +65,8 @@ def snakemake(folder: Path, config: dict, *arguments: str) -> Cost:
     """Run Snakemake in `folder` as a user does, with the default profile."""
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    words = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
+    words = [sys.executable, *(["-c", TOUCH] if "--touch" in arguments else ["-m", "snakemake"])]
+    words += ["--snakefile", ROOT / "Snakefile"]
     words += ["--workflow-profile", ROOT / "profiles" / "default", "--directory", folder]
     words += [*arguments, "--configfile", path]
     log = folder / "said.txt"

@@ -16,6 +16,7 @@ from workflow_scripts.common.tables import write_table
 from workflow_scripts.diffusion.conditions import Conditions
 from workflow_scripts.diffusion.network import build_network
 from workflow_scripts.diffusion.process import make_process
+from workflow_scripts.training import loop
 from workflow_scripts.training.batches import Batches, read_split
 from workflow_scripts.training.checkpoint import Checkpoint
 from workflow_scripts.training.ema import PowerAverage, exponent
@@ -178,10 +179,14 @@ def killed_in(steps: list[int], folder: Path, images: Path, shard: Path) -> None
             sys.exit(f"the training that was to be killed in step {at} was not")
 
 
+POINTS = 3  # of the log, so that a training may stop between two
+
+
 def trainings_of_two(fabric, images: Path, shards: list[Path], folder: Path) -> None:
     """Be one of two processes: train; stop and go on; then stop because the parent is told to."""
     facts = FACTS | {"network": NETWORK | {"dropout": 0.0}}
     make = Batches.__getitem__
+    loop.LOG_POINTS = POINTS
 
     def once(name, at=None, act=None):
         def item(batches, step):

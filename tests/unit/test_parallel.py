@@ -13,6 +13,7 @@ from small_training import (
     CPU,
     FACTS,
     NETWORK,
+    POINTS,
     TRAINING,
     end_badly,
     power_weighted,
@@ -23,7 +24,7 @@ from small_training import (
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.diffusion.network import build_network
-from workflow_scripts.training import parallel
+from workflow_scripts.training import loop, parallel
 from workflow_scripts.training.checkpoint import Checkpoint
 from workflow_scripts.training.parallel import StopSignal, launch, make_fabric, supervise
 from workflow_scripts.training.worker import train_model
@@ -42,12 +43,13 @@ def trainings(tmp_path_factory):
             patch.setenv(f"SLURM_{name}", value)
         with pytest.raises(InputError) as said:
             launch(trainings_of_two, [CPU, CPU], False, images, shards, folder)
-    (folder / "one").mkdir()
-    one = Checkpoint(folder / "one", "key")
-    facts = FACTS | {"network": NETWORK | {"dropout": 0.0}}
-    picture = folder / "one" / "progress.png"
-    arguments = (images, shards, facts, TRAINING, False, one, picture)
-    launch(train_model, [CPU], False, *arguments)
+        (folder / "one").mkdir()
+        one = Checkpoint(folder / "one", "key")
+        facts = FACTS | {"network": NETWORK | {"dropout": 0.0}}
+        picture = folder / "one" / "progress.png"
+        arguments = (images, shards, facts, TRAINING, False, one, picture)
+        patch.setattr(loop, "LOG_POINTS", POINTS)
+        launch(train_model, [CPU], False, *arguments)
     states = {name: Checkpoint(folder / name, "key").load() for name in ("one", "whole", "resumed")}
     histories = [torch.load(folder / f"history{rank}.pt", weights_only=True) for rank in (0, 1)]
     stops = [(folder / f"stop{rank}.txt").read_text() for rank in (0, 1)]
@@ -88,6 +90,7 @@ def test_two_processes_stop_together_though_one_was_asked_and_go_on_as_if_they_h
     assert "stopped by SIGTERM at step 10 of 20" in trainings.stops[0]
     for name in ("network", "short", "long", "early"):
         assert torch.equal(weights(states["whole"][name]), weights(states["resumed"][name]))
+    assert states["whole"]["rows"] == states["resumed"]["rows"]  # though it stopped between two
     assert states["whole"]["pictures"].keys() == states["resumed"]["pictures"].keys()
 
 

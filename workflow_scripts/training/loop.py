@@ -83,7 +83,8 @@ def train(
         for parameter, moments in optimizer.state.items():
             for name in ("exp_avg", "exp_avg_sq"):
                 moments[name] = torch.empty_like(parameter).copy_(moments[name])
-        running += saved["running"].to(device)
+        sums = saved["running"].to(device)  # of each process
+        running += sums[fabric.global_rank] if len(sums) == fabric.world_size else sums.mean(0)
         first, rows, pictures, early = (saved[k] for k in ("step", "rows", "pictures", "early"))
         del saved  # as large as all that is trained
     compiled = torch.compile(network) if can_compile(device) else network
@@ -95,9 +96,8 @@ def train(
 
         That is, finite, and the loss not far above that of the first row, where it can be judged.
         """
-        running.copy_(fabric.all_reduce(running))
         count = done - (rows[-1]["step"] if rows else 0)
-        loss, norm = (running / max(1, count)).tolist()
+        loss, norm = (fabric.all_reduce(running.clone()) / max(1, count)).tolist()
         judged = rows and min(count, rows[0]["step"]) * settings["batch_size"] >= JUDGED
         limit = DIVERGED * rows[0]["loss"] if judged else math.inf
         if not math.isfinite(loss) or not math.isfinite(norm) or loss > limit:
@@ -114,7 +114,6 @@ def train(
             "step": done,
             "rows": rows,
             "pictures": pictures,
-            "running": running,
             "network": network.state_dict(),
             "short": short.network.state_dict(),
             "long": long.network.state_dict(),
@@ -124,8 +123,9 @@ def train(
 
     def save(done: int) -> None:
         means(done)  # nothing that is seen to be bad is saved
+        sums = fabric.all_gather(running).reshape(-1, 2)
         if fabric.is_global_zero:
-            checkpoint.save(state(done))
+            checkpoint.save(state(done) | {"running": sums})
         fabric.barrier()
 
     log_every = max(1, steps // LOG_POINTS)
