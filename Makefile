@@ -7,7 +7,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinit
 .PHONY: setup demo test lint format lock
 
 demo: setup
-	@$(BIN)/snakemake --cores 2 --quiet host reason
+	@$(BIN)/snakemake --cores 2 --quiet host reason rules
 	@echo; echo "Done. Open results/phantom/report/index.html in a browser."
 
 test: setup lint .venv/validator/.locked

@@ -117,6 +117,27 @@ def test_files_elsewhere_that_share_a_name_are_told_apart(folder):
     assert "from_outside" in failing(given)
 
 
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        (f"{DATA}/samples/m/s/mass/mass_000.npy", "Run `snakemake samples`"),
+        (f"{DATA}/tensors/64/images_001.npy", "Run `snakemake tensors`"),
+        (f"{DATA}/features/64/domain/real.npy", "Run the workflow again"),
+        (f"{DATA}/samples/m/s/samples.parquet", "Run the workflow again"),
+    ],
+)
+def test_how_a_file_is_made_anew(folder, path, advice):
+    Path(path).parent.mkdir(parents=True)
+    Path(path).write_text("made")
+    record(DATA, "maker", [], [path], 3)
+    Path(path).write_text("edited")
+    ((where, what),) = failing([folder / "archive.tar.gz"])["unchanged"]
+    assert where == path and f"Remove it. {advice}" in what
+    Path(path).unlink()
+    ((where, what),) = failing([folder / "archive.tar.gz"])["present"]
+    assert where == path and advice in what
+
+
 def test_a_file_that_cannot_be_read_is_named(folder, monkeypatch):
     path = f"{DATA}/one.bin"
 

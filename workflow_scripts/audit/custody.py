@@ -34,7 +34,7 @@ def present(evidence: Evidence, check: Check) -> None:
         for file in record.outputs:
             if file.path not in evidence.hashes.files:
                 what = evidence.hashes.unreadable.get(file.path, "gone")
-                check.fault(file.path, f"{what}; {made(record)}. Run the workflow again")
+                check.fault(file.path, f"{what}; {made(record)}. {again(file.path)}")
 
 
 @custody.claim("Every file is, byte for byte, what its job left")
@@ -49,7 +49,7 @@ def unchanged(evidence: Evidence, check: Check) -> None:
                 check.fault(
                     file.path,
                     f"changed since it was made: SHA-256 {found.sha256[:12]}…, recorded "
-                    f"{file.sha256[:12]}…. Remove it and run the workflow again",
+                    f"{file.sha256[:12]}…. Remove it. {again(file.path)}",
                 )
 
 
@@ -128,6 +128,14 @@ def inputs(evidence: Evidence) -> Iterator[tuple[Record, File]]:
     for record in evidence.records:
         for file in record.inputs:
             yield record, file
+
+
+def again(path: str) -> str:
+    """Return how a file is made anew. What reads pixels depends on their list, not on the shards."""
+    stage = next((name for name in ("tensors", "samples") if name in Path(path).parts), None)
+    if stage is None or Path(path).suffix != ".npy":
+        return "Run the workflow again"
+    return f"Run `snakemake {stage}`, then the workflow again"
 
 
 def made(record: Record) -> str:
