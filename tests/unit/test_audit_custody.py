@@ -1,6 +1,7 @@
 """Custody on a small folder: what is read from outside, what is stale, and what the page says of it."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,8 @@ def test_records_say_who_made_what(folder):
     [
         {"code": "abc"}, {"hardware": [1]}, {"wall_seconds": "9"}, {"started": None},
         {"inputs": [{"name": None, "path": 5, "bytes": 0, "sha256": ""}]}, {"outputs": [1]},
+        {"inputs": [{"name": [1], "path": "a", "bytes": 0, "sha256": ""}]},
+        {"code": {"modules": [1]}}, {"hardware": {"gpus": 5}},
     ],
     ids=str,
 )  # fmt: skip
@@ -115,6 +118,38 @@ def test_files_elsewhere_that_share_a_name_are_told_apart(folder):
     assert failing(given) == {}
     others[0].write_text("edited")
     assert "from_outside" in failing(given)
+
+
+def test_what_is_no_file_or_no_text_stops_no_audit(folder):
+    records = Path(DATA, "provenance")
+    os.mkfifo(records / "pipe.json")
+    (records / "folder.json").mkdir()
+    (records / "deep.json").write_text("[" * 200_000)
+    stray = os.fsencode(DATA) + b"/bad\xff.txt"
+    with open(stray, "wb"):  # noqa: PTH123
+        pass
+    long = {"name": None, "path": "a" * 5000, "bytes": 0, "sha256": ""}
+    record(DATA, "third", [], [], 3)
+    third = json.loads((records / "third.json").read_text())
+    (records / "third.json").write_text(json.dumps(third | {"inputs": [long]}))
+    with pytest.raises(InputError):
+        audit(Path(DATA), [str(folder / "archive.tar.gz")], 1)
+    page = Path(DATA, "audit", "index.html").read_text(encoding="utf-8")
+    for name in ("folder.json", "deep.json", "bad\\udcff.txt"):
+        assert name in page
+
+
+@pytest.mark.parametrize("place", range(8, 72))
+def test_an_array_with_a_damaged_header_is_found_by_its_hash(folder, place):
+    path = Path(DATA, "tensors/64/images_001.npy")
+    path.parent.mkdir(parents=True)
+    np.save(path, np.ones((3, 4, 4), np.uint8))
+    record(DATA, "maker", [], [str(path)], 3)
+    content = bytearray(path.read_bytes())
+    content[place] = ord("(") if content[place] != ord("(") else ord("'")
+    path.write_bytes(content)
+    ((where, _),) = failing([folder / "archive.tar.gz"])["unchanged"]
+    assert where == str(path)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_classes_seeds_code_and_inputs_never_collide(run, cache, change):
 
 
 @pytest.mark.parametrize("file", ["0.npz", "1.json", "record.json"])
-@pytest.mark.parametrize("damage", ["byte", "cut", "gone"])
+@pytest.mark.parametrize("damage", ["byte", "cut", "gone", "deep", "gutted"])
 def test_a_damaged_entry_is_found_made_anew_and_replaced(run, cache, tmp_path, file, damage):
     run("a")
     (entry,) = entries(cache)
@@ -101,6 +101,11 @@ def test_a_damaged_entry_is_found_made_anew_and_replaced(run, cache, tmp_path, f
     content = path.read_bytes()
     if damage == "gone":
         path.unlink()
+    elif damage == "deep":
+        path.write_text("[" * 200_000)
+    elif damage == "gutted":
+        outputs = json.loads((entry / "record.json").read_text())["outputs"]
+        path.write_text(json.dumps({"started": [], "outputs": outputs}))
     else:
         path.write_bytes(content[:3] if damage == "cut" else b"x" + content[1:])
     worked, record = run("b")

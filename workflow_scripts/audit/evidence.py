@@ -16,6 +16,7 @@ from workflow_scripts.audit.formats import schema_of
 from workflow_scripts.audit.raw_table import read_raw_table
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.provenance import CRATE
+from workflow_scripts.common.store import open_array
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.trail.hashing import Hashed, Hashes, hash_files
 from workflow_scripts.trail.records import File, Record, makers, read_record, record_paths
@@ -138,10 +139,7 @@ class Evidence:
     def array(self, path: str) -> np.ndarray:
         """Return an array, memory-mapped."""
         self.hashed(path)
-        try:
-            return np.lib.format.open_memmap(path, mode="r")
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path} cannot be read ({error})") from None
+        return open_array(path)
 
     def shards(self, record: Record, name: str) -> list[File]:
         """Return the shards that a job was given under a name: those that a table SHARDS stands for."""
@@ -214,7 +212,7 @@ def records_of(data: Path) -> tuple[list[Record], dict[str, str]]:
     for path in record_paths(data):
         try:
             records.append(read_record(path))
-        except InputError as error:
+        except (InputError, OSError) as error:
             unreadable[str(path)] = str(error)
     return records, unreadable
 
@@ -229,7 +227,7 @@ def packed(data: Path) -> dict[str, str | None]:
         return {str(data / unquote(one["@id"])): one.get("sha256") for one in files}
     except FileNotFoundError:
         return {}
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, OSError):
         return {str(data / CRATE): None}  # it names nothing, and is not what it should be
 
 

@@ -89,7 +89,7 @@ def made(evidence: Evidence) -> dict[str, Any]:
     return {
         "first": started[0][:16].replace("T", " ") if started else None,
         "last": started[-1][:16].replace("T", " ") if started else None,
-        "commits": jobs_by(one.get("commit") or "no repository" for one in code),
+        "commits": jobs_by(str(one.get("commit") or "no repository") for one in code),
         "locks": jobs_by(str(one.get("lock"))[:12] for one in code),
         "machines": jobs_by(
             " · ".join([str(one.get("cpu")), *map(str, one.get("gpus") or [])]) for one in machines

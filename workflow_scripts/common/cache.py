@@ -36,7 +36,7 @@ class Entry:
             with their SHA-256; their paths do not count
         inputs, outputs : paths of the job's files
         """
-        self.inputs = inputs
+        self.step, self.inputs = identity["step"], inputs
         read = [(file["name"], file["sha256"]) for file in identity["inputs"]]
         kinds = [Path(path).suffix for path in outputs]
         text = json.dumps([identity | {"inputs": read}, kinds], sort_keys=True)
@@ -70,12 +70,14 @@ class Entry:
                 return None
             record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
             started, wanted = record["started"], [file["sha256"] for file in record["outputs"]]
+            if record["step"] != self.step or not isinstance(started, str):
+                raise ValueError(f"{RECORD} is of another job")
             for (path, kept), digest in zip(self.files.items(), wanted, strict=True):
                 with whole_file(path) as partial:
                     shutil.copyfile(kept, partial)
                     if sha256_of(partial) != digest:
                         raise ValueError(f"{kept.name} holds other bytes than were put there")
-        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError) as error:
             log.warning("%s is damaged (%s): not used, made anew", self.folder, error)
             shutil.rmtree(self.folder, ignore_errors=True)
             return None

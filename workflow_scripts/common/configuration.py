@@ -5,7 +5,7 @@ stands in `configuration_rules.py`, each rule with its reason.
 """
 
 import difflib
-import math
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from workflow_scripts.common.configuration_rules import RULES, shown
 from workflow_scripts.common.errors import InputError
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
+MOST = sys.float_info.max  # beyond it are integers that are no floats, and infinity
 
 Key = tuple[str | int, ...]
 
@@ -107,7 +108,7 @@ def completed(value: Any, part: Mapping) -> Any:
     kinds = types(part)
     if "string" not in kinds and isinstance(value, str) and {"integer", "number"} & set(kinds):
         value = number_from(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST:
         if "integer" in kinds and value == int(value):
             return int(value)
         if "number" in kinds:
@@ -141,7 +142,7 @@ def schema_problems(config: dict) -> Iterator[tuple[Key, str]]:
 
 def is_finite_number(checker: Any, value: Any) -> bool:
     """Whether a value is a number that comparisons make sense of."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
 
 
 def explained(error: ValidationError) -> Iterator[tuple[Key, str]]:

@@ -43,7 +43,8 @@ def step(snakemake: Any) -> Iterator[dict | None]:
     log.addHandler(logging.StreamHandler(sys.stderr))
     if snakemake.log:
         Path(snakemake.log[0]).parent.mkdir(parents=True, exist_ok=True)
-        log.addHandler(logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8"))
+        kept = {"mode": "w", "encoding": "utf-8", "errors": "backslashreplace"}
+        log.addHandler(logging.FileHandler(snakemake.log[0], **kept))
     where = f"{snakemake.rule}{dict(snakemake.wildcards) or ''}"
     for handler in log.handlers:
         handler.setFormatter(logging.Formatter(f"{where}: %(message)s"))

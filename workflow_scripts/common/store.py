@@ -114,5 +114,7 @@ def open_array(path: str | Path) -> np.ndarray:
     """Map an array into memory; one of Python objects, whose reading could run code, is refused."""
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header is parsed as Python, which fails in many ways
         raise InputError(f"{path} cannot be read ({error}). {REMAKE}") from None

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.runtime import progress_interval
+from workflow_scripts.common.store import open_array
 
 CHUNK = 1 << 22  # bytes read at a time
 
@@ -43,7 +45,7 @@ class Hashes:
 
 def hash_files(paths: Iterable[str], threads: int) -> Hashes:
     """Read and hash files, several at a time, with a progress line; a file that is gone is left out."""
-    sizes = {path: Path(path).stat().st_size for path in paths if Path(path).is_file()}
+    sizes = {path: Path(path).stat().st_size for path in paths if stands(path)}
     # The largest first, so that none is left alone at the end.
     order = sorted(sizes, key=lambda path: (-sizes[path], path))
     found, began = Hashes(), time.monotonic()
@@ -70,6 +72,14 @@ def hash_files(paths: Iterable[str], threads: int) -> Hashes:
     found.files = {path: one for path, one in hashes.items() if one is not None}
     found.seconds = time.monotonic() - began
     return found
+
+
+def stands(path: str) -> bool:
+    """Whether there is such a file; a name that no file can have is that of none."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
 
 
 def hash_file(path: str, line: tqdm | None = None) -> Hashed:
@@ -99,8 +109,8 @@ def shard_layout(path: str) -> tuple[int, int]:
     """Return where the images of a shard begin and how many bytes each has; others CHUNK and 0."""
     if Path(path).suffix == ".npy":
         try:
-            array = np.lib.format.open_memmap(path, mode="r")
-        except (ValueError, EOFError):
+            array = open_array(path)
+        except InputError:
             return CHUNK, 0  # damaged: its hash will say so
         if array.dtype == np.uint8 and array.ndim == 3 and array.size:
             return array.offset, array[0].size

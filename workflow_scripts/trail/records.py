@@ -73,7 +73,7 @@ class Record:
 
 def record_paths(data: str | Path) -> list[Path]:
     """Return the paths of all records of a data folder, sorted."""
-    return sorted(Path(data, FOLDER).rglob("*.json"))
+    return sorted(path for path in Path(data, FOLDER).rglob("*.json") if not path.is_fifo())
 
 
 def read_record(path: str | Path) -> Record:
@@ -83,9 +83,14 @@ def read_record(path: str | Path) -> Record:
         for name, kind in FACTS.items():
             if not isinstance(facts[name], (int, float) if kind is float else kind):
                 raise TypeError(f"{name} is {facts[name]!r:.40}")
+        if not isinstance(facts["code"].get("modules", {}), dict):
+            raise TypeError("the modules of its code are no mapping")
+        if not isinstance(facts["hardware"].get("gpus", []), list):
+            raise TypeError("its GPUs are no list")
         inputs, outputs = ([File(**file) for file in facts[side]] for side in ("inputs", "outputs"))
         for file in (*inputs, *outputs):
-            if not isinstance(file.path, str) or not isinstance(file.sha256, str):
+            words = [file.path, file.sha256, "" if file.name is None else file.name]
+            if not all(isinstance(word, str) for word in words):
                 raise TypeError(f"a file of it is {file}")
         return Record(
             str(path),
@@ -96,7 +101,7 @@ def read_record(path: str | Path) -> Record:
             outputs,
             facts,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is no provenance record ({error}). {REMAKE}") from None
 
 
