@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from filelock import FileLock
 from hypothesis import settings
 
@@ -101,16 +100,3 @@ def phantom_run(snakemake, phantom_config, tmp_path_factory) -> Path:
             )
             done.touch()
     return folder
-
-
-@pytest.fixture(scope="session")
-def reduced(phantom_config, tmp_path_factory) -> Path:
-    """The small configuration with fewer of the trainings that a study is made of."""
-    config = yaml.safe_load(phantom_config.read_text())
-    study = config["studies"].pop("augmentation")
-    study["arms"] = {arm: study["arms"][arm] for arm in ("real", "real+0.2")}
-    config["studies"] = {"augmentation": study | {"seeds": [0]}}
-    config["evaluate"]["extractors"] = ["domain"]
-    path = tmp_path_factory.mktemp("reduced") / "config.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return path

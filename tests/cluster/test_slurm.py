@@ -41,6 +41,19 @@ TARGETS = ("all", "comparison", "export", "readers")
 
 
 @pytest.fixture(scope="module")
+def reduced(phantom_config, tmp_path_factory) -> Path:
+    """The small configuration with fewer of the trainings that a study is made of."""
+    config = yaml.safe_load(phantom_config.read_text())
+    study = config["studies"].pop("augmentation")
+    study["arms"] = {arm: study["arms"][arm] for arm in ("real", "real+0.2")}
+    config["studies"] = {"augmentation": study | {"seeds": [0]}}
+    config["evaluate"]["extractors"] = ["domain"]
+    path = tmp_path_factory.mktemp("reduced") / "config.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
 def whole(submit, reduced, tmp_path_factory) -> tuple[Run, Path]:
     """A run of everything, just started; it goes on beside other tests."""
     folder = tmp_path_factory.mktemp("on a cluster") / "a röntgen run"

@@ -39,9 +39,9 @@ def audit(data: Path, elsewhere: Iterable[str], threads: int) -> None:
     chapters = list(tried(CHAPTERS, evidence))
     where = data / "audit" / "index.html"
     seconds = time.monotonic() - began
-    told_all = page(evidence, chapters, seconds, ROOT / "resources")
+    html = page(evidence, chapters, seconds, ROOT / "resources")
     # A file may have a name that is no text.
-    write_text(where, told_all.encode("utf-8", "backslashreplace").decode())
+    write_text(where, html.encode("utf-8", "backslashreplace").decode())
     claims = [pair for _, own in chapters for pair in own]
     told = sum(not check.vain for _, check in claims)
     failed = [(claim, check) for claim, check in claims if not check.holds]

@@ -15,10 +15,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import pandas as pd
-
-from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.files import FULL, REMAKE, sha256_of, whole_file
+from workflow_scripts.common.files import FULL, sha256_of, whole_file
+from workflow_scripts.common.store import unaltered
 
 log = logging.getLogger("synthorax")  # common/runtime.py gives it its handlers
 FOLDER = "SNAKEMAKE_OUTPUT_CACHE"
@@ -118,12 +116,3 @@ class Entry:
         finally:
             if partial is not None:
                 shutil.rmtree(partial, ignore_errors=True)
-
-
-def unaltered(table: str | Path) -> None:
-    """Demand of each shard that a table SHARDS lists that it holds the bytes that the table says."""
-    listed = pd.read_parquet(table)
-    for name, digest in zip(listed["path"], listed["sha256"], strict=True):
-        path = Path(table).parent / name
-        if path.is_file() and sha256_of(path) != digest:  # who reads it says what is missing
-            raise InputError(f"{path} is not the file that {table} lists. {REMAKE}")

@@ -102,6 +102,23 @@ def listed(shards: Iterable[str | Path]) -> list[Path]:
     return paths
 
 
+def unaltered(table: str | Path) -> None:
+    """Demand of each shard that a table SHARDS lists that it holds the bytes that the table says.
+
+    A missing one is for `listed` to name.
+
+    Raises
+    ------
+    InputError
+        If one holds others.
+    """
+    rows = read_table(table, SHARDS)
+    for name, digest in zip(rows["path"], rows["sha256"], strict=True):
+        path = Path(table).parent / name
+        if path.is_file() and sha256_of(path) != digest:
+            raise InputError(f"{path} is not the file that {table} lists. {REMAKE}")
+
+
 def open_shard(path: str | Path) -> np.ndarray:
     """Map a shard into memory: uint8 (rows, height, width)."""
     shard = open_array(path)
