@@ -19,8 +19,8 @@ from workflow_scripts.acquire.verify_archive import verify_archive
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import FILES
 from workflow_scripts.common.tables import read_table
-from workflow_scripts.tensors import archives
-from workflow_scripts.tensors.archives import Unreadable, archive_images, folder_images
+from workflow_scripts.formats import archives
+from workflow_scripts.formats.archives import Unreadable, archive_images, folder_images
 from workflow_scripts.tensors.resize_archive import images_of_part
 
 

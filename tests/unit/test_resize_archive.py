@@ -17,7 +17,7 @@ from workflow_scripts.common.schemas import REJECTS, SHARD_INDEX
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.tensors import resize_archive as module
-from workflow_scripts.tensors.archives import Found, Unreadable, archive_images
+from workflow_scripts.formats.archives import Found, Unreadable, archive_images
 from workflow_scripts.tensors.reduction import reduce
 from workflow_scripts.tensors.resize_archive import growing_array, resize_archive
 

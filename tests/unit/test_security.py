@@ -28,7 +28,7 @@ from workflow_scripts.export.export_model import export_model
 from workflow_scripts.features.extractors import EXTRACTORS
 from workflow_scripts.metrics.diversity import lpips_network
 from workflow_scripts.report.sections import shown_configuration
-from workflow_scripts.tensors.archives import archive_images
+from workflow_scripts.formats.archives import archive_images
 from workflow_scripts.training.checkpoint import Checkpoint
 
 CPU = torch.device("cpu")

@@ -13,8 +13,8 @@ from workflow_scripts.common.files import whole_file
 from workflow_scripts.common.runtime import log, progress, step
 from workflow_scripts.common.schemas import FILES, REJECTS, SHARD_INDEX
 from workflow_scripts.common.tables import read_table, write_table
-from workflow_scripts.tensors.archives import Found, Unreadable, archive_images, folder_images
-from workflow_scripts.tensors.decoding import decode
+from workflow_scripts.formats.archives import Found, Unreadable, archive_images, folder_images
+from workflow_scripts.formats.decoding import decode
 from workflow_scripts.tensors.reduction import reduce
 from workflow_scripts.tensors.rejects import SHOWN, refuse_excess
 

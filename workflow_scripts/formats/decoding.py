@@ -13,7 +13,7 @@ import kornia_rs
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.tensors.archives import Unreadable, check_size
+from workflow_scripts.formats.archives import Unreadable, check_size
 
 # JPEG keeps grey as luminance; what it keeps of chrominance may be off by rounding.
 LARGEST_TINT = 4  # grey levels
@@ -47,7 +47,7 @@ def decode(content: bytes) -> tuple[np.ndarray, str]:
         return decode_jpeg(content)
     if content[128:132] == b"DICM":
         # Imported here: archives of PNGs need none of pydicom's 50 MB.
-        from workflow_scripts.tensors.dicom import decode_dicom
+        from workflow_scripts.formats.dicom import decode_dicom
 
         return decode_dicom(content)
     raise Unreadable("neither PNG nor JPEG nor DICOM" if content else "an empty file")

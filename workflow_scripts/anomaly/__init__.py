@@ -1,0 +1,1 @@
+"""Find what is not healthy by making an image healthy."""

@@ -1,0 +1,1 @@
+"""Does a conditional diffusion model denoise better than what people use?"""

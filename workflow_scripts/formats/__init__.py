@@ -1,0 +1,1 @@
+"""Files of every kind as images: members of archives, PNG, JPEG, DICOM; readers behind one interface."""

@@ -1,0 +1,1 @@
+"""Fill masked parts of held-out images with a trained model."""

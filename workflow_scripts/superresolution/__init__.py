@@ -1,0 +1,1 @@
+"""Restore held-out images from reduced ones with a model that is given them."""
