@@ -1,4 +1,4 @@
-"""Resampling by patient."""
+"""Judging by resampled patients."""
 
 import numpy as np
 import pytest
@@ -7,44 +7,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from workflow_scripts.study.bootstrap import (
-    BLOCK,
-    detectable,
-    interval,
-    p_value,
-    resampled,
-    resamples,
-)
+from workflow_scripts.metrics.clusters import interval
+from workflow_scripts.study.bootstrap import detectable, p_value, resampled
 from workflow_scripts.study.measures import Measures, Ranking, names
-
-
-def drawn(patients, count, seed=0):
-    return np.hstack(list(resamples(patients, count, np.random.default_rng(seed))))
-
-
-@given(
-    st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=30), st.integers(1, 2 * BLOCK + 3)
-)
-def test_a_resample_draws_as_many_patients_as_there_are_and_all_their_images(patients, count):
-    patients = np.array(patients)
-    weights = drawn(patients, count)
-    assert weights.shape == (len(patients), count)
-    _, first, patient = np.unique(patients, return_index=True, return_inverse=True)
-    assert (weights == weights[first][patient]).all()
-    assert (weights[first].sum(axis=0) == len(first)).all()
-
-
-def test_every_patient_is_drawn_once_on_average():
-    weights = drawn(np.arange(50), 4000)
-    assert np.abs(weights.mean(axis=1) - 1).max() < 0.08
-    assert weights.var() == pytest.approx(1 - 1 / 50, rel=0.03)
-
-
-def test_the_same_seed_gives_the_same_resamples_and_another_one_others():
-    patients = np.arange(30)
-    assert (drawn(patients, 300) == drawn(patients, 300)).all()
-    assert (drawn(patients, 300) != drawn(patients, 300, seed=1)).any()
-    assert (drawn(patients, 300)[:, :40] == drawn(patients, 40)).all()
 
 
 def test_the_bootstrap_is_that_of_a_loop_over_resampled_patients():
@@ -71,15 +36,6 @@ def test_the_bootstrap_is_that_of_a_loop_over_resampled_patients():
     assert point[1, 0, auroc] == pytest.approx(
         roc_auc_score(class_ids == 1, probabilities[1, 0, :, 1])
     )
-
-
-def test_an_interval_leaves_undefined_resamples_out():
-    values = np.array([np.arange(100.0), np.full(100, np.nan)])
-    values[0, 50] = np.nan
-    low, high = interval(values)
-    # 99 values: the whole part of 100 x 0.025 is 2, so the second smallest and largest.
-    assert (low[0], high[0]) == (1, 98)
-    assert np.isnan([low[1], high[1], p_value(values)[1]]).all()
 
 
 @given(

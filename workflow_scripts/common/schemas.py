@@ -358,3 +358,40 @@ READER_SCORES = table(
         "chance": number(nullable=True),
     }
 )
+
+# denoising, inpainting, superresolution. How near a restored image is to the true one, which the
+# methods did not see: one row per image, `condition` (how it was degraded), method, and `samples`,
+# how many drawn answers were averaged (1 where a method has but one).
+RESTORATION_METRICS = ("psnr", "ssim", "mae", "lpips")
+RESTORATION = table(
+    {
+        "image_id": text(),
+        "patient_id": text(),
+        "condition": text(),
+        "method": text(),
+        "samples": counted(),
+        "psnr": number(),
+        "ssim": number(-1, 1),
+        "mae": number(0),
+        "lpips": number(0, required=False),
+    },
+    unique=["image_id", "condition", "method", "samples"],
+)
+# `difference` is to the reference method, image by image.
+RESTORATION_SUMMARY = table(
+    {
+        "condition": text(),
+        "method": text(),
+        "samples": counted(),
+        "metric": one_of(*RESTORATION_METRICS),
+        "n_images": counted(),
+        "n_patients": counted(),
+        "value": number(),
+        "low": number(nullable=True),
+        "high": number(nullable=True),
+        "difference": number(nullable=True),
+        "difference_low": number(nullable=True),
+        "difference_high": number(nullable=True),
+    },
+    unique=["condition", "method", "samples", "metric"],
+)

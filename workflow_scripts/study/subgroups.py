@@ -10,7 +10,7 @@ import pandas as pd
 from workflow_scripts.common.runtime import log
 from workflow_scripts.common.schemas import SUBGROUPS
 from workflow_scripts.common.tables import table_of
-from workflow_scripts.study.bootstrap import interval
+from workflow_scripts.metrics.clusters import interval
 from workflow_scripts.study.measures import Ranking
 
 ATTRIBUTES = ("view", "sex")

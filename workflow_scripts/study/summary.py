@@ -6,7 +6,8 @@ import pandas as pd
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.runtime import log
 from workflow_scripts.common.schemas import MACRO
-from workflow_scripts.study.bootstrap import detectable, interval, p_value
+from workflow_scripts.metrics.clusters import interval
+from workflow_scripts.study.bootstrap import detectable, p_value
 from workflow_scripts.study.measures import names
 from workflow_scripts.study.multiplicity import holm
 from workflow_scripts.study.significance import seeded_p_value, significant

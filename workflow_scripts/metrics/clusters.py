@@ -1,0 +1,103 @@
+"""Means over images whose patients are resampled: images of one patient count as one draw."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from workflow_scripts.common.seeds import generator
+from workflow_scripts.metrics.estimates import Estimate
+
+BLOCK = 64  # resamples held at a time: 2 MB of weights at 7,000 images, which a cache holds
+
+
+def resamples(patients: np.ndarray, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield bootstrap resamples of patients as weights of their images, in blocks.
+
+    Each resample draws as many patients as there are, with replacement; an image counts as often
+    as its patient was drawn. Used for everything that is compared, the resamples are paired.
+
+    Parameters
+    ----------
+    patients : (n,) patient of each image
+    count : resamples in all
+
+    Yields
+    ------
+    float32 (n, b) of whole numbers, b at most `BLOCK`; the blocks' b sum to `count`
+    """
+    _, patient = np.unique(patients, return_inverse=True)
+    total = int(patient.max()) + 1
+    for start in range(0, count, BLOCK):
+        block = min(BLOCK, count - start)
+        drawn = rng.integers(total, size=(block, total))
+        drawn += np.arange(block)[:, None] * total
+        times = np.bincount(drawn.ravel(), minlength=block * total).reshape(block, total)
+        yield np.ascontiguousarray(times.T, dtype=np.float32)[patient]
+
+
+def interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the percentile interval over the last axis.
+
+    Its ends are the k-th smallest and the k-th largest of B values, k the whole part of
+    (B + 1) (1 - level) / 2 (Davison and Hinkley 1997, section 5.2.1): it excludes 0 exactly where
+    the bootstrap's p-value is at most 1 - level. NaN marks resamples that left the value undefined;
+    the interval is of the others, and NaN itself where none is left.
+    """
+    ranked = np.sort(values, axis=-1)  # NaN last
+    count = (~np.isnan(values)).sum(axis=-1, keepdims=True)
+    k = np.maximum(np.floor((count + 1) * (1 - level) / 2 + 1e-9).astype(int), 1)
+    low = np.take_along_axis(ranked, k - 1, axis=-1)
+    high = np.take_along_axis(ranked, np.maximum(count - k, 0), axis=-1)
+    return low[..., 0][()], high[..., 0][()]
+
+
+def cluster_means(
+    values: np.ndarray, patients: np.ndarray, count: int, seed: int
+) -> list[Estimate]:
+    """Return the mean over images of each of several values, with its 95 % percentile interval.
+
+    All columns meet the same resamples, so that those of the same images are paired: the mean of
+    `differences` of two methods is the difference of their means, with an interval of its own.
+
+    Parameters
+    ----------
+    values : (n, m), of n images; an infinite one, as the PSNR of a perfect image is, makes every
+        mean infinite that it is part of
+    patients : (n,) patient of each image
+    count : resamples of the patients; with few patients (below about twenty) percentile intervals
+        are too narrow
+    seed : decides the resamples
+
+    Returns
+    -------
+    m estimates; without an interval where all images are of one patient
+
+    Raises
+    ------
+    ValueError
+        If there are no images, or a value is NaN.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or not len(values) or np.isnan(values).any():
+        raise ValueError("means need values of one image or more, (n, m), none of them NaN")
+    point = values.mean(axis=0)
+    if len(np.unique(patients)) < 2:
+        return [Estimate(float(value)) for value in point]
+    # Sums, and how often ±infinity is drawn, which would be NaN as 0 times infinity.
+    finite = np.isfinite(values)
+    parts = np.hstack([np.where(finite, values, 0.0), values == np.inf, values == -np.inf])
+    drawn = []
+    for weights in resamples(patients, count, generator(seed, "patients")):
+        total, above, below = np.split(parts.T @ weights.astype(np.float64), 3)
+        with np.errstate(invalid="ignore"):
+            infinite = np.where(above > 0, np.inf, 0.0) + np.where(below > 0, -np.inf, 0.0)
+            drawn.append((total + infinite) / weights.sum(axis=0))
+    low, high = interval(np.hstack(drawn))
+    return [Estimate(*map(float, ends)) for ends in zip(point, low, high, strict=True)]
+
+
+def differences(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return value minus reference, image by image; of two equal ones, infinite or not, 0."""
+    values, reference = np.broadcast_arrays(np.float64(values), np.float64(reference))
+    found = np.zeros(values.shape)
+    return np.subtract(values, reference, out=found, where=values != reference)
