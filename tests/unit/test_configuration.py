@@ -68,7 +68,7 @@ def keys(part: dict, path: tuple = ()):
         yield from keys(part["additionalProperties"], (*path, "*"))
 
 
-PROCESSES = brought(schema()["$defs"]["model"]["properties"]["diffusion"])
+PROCESSES = brought(schema()["$defs"]["diffusion"])
 METHODS = brought(schema()["$defs"]["sampler"])
 
 
