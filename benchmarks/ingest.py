@@ -29,7 +29,8 @@ FILMS = 400
 OURS = """
 import sys; from workflow_scripts.tensors.resize_archive import *
 out = Path(sys.argv[2])
-resize_archive("a", archive_images(sys.argv[1]), 256, 0, out / "a.npy", out / "a.parquet", out / "r.parquet")
+films = images_of({"kind": "nih", "channels": 1}, "a", {"archive": sys.argv[1]})
+resize_archive("a", films, 256, 0, out / "a.npy", out / "a.parquet", out / "r.parquet")
 """
 USUAL = """
 import sys, subprocess, numpy as np, torch; from pathlib import Path; from PIL import Image

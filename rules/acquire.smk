@@ -1,5 +1,5 @@
 # Bring the raw images and the label table to where the rest can read them.
-# For later files: LABEL_TABLE, ARCHIVES, archive_input and archive_state.
+# For later files: LABEL_TABLE, ARCHIVES, SOURCE, archive_input and archive_state.
 
 import os
 import re
@@ -11,6 +11,9 @@ RAW = f"{DATA}/raw"
 DATASET = config["dataset"]
 KIND = DATASET["kind"]
 LABEL_TABLE = f"{RAW}/Data_Entry_2017_v2020.csv"
+# What `images_of` is told of the data set, beside the files: part of the configuration of each job
+# that reads images.
+SOURCE = {"kind": KIND, "channels": config["tensors"]["channels"]}
 
 
 def archive_state(wildcards):
@@ -154,6 +157,7 @@ if KIND == "nih":
 if KIND in ("folder", "dicom"):
     FOLDER = DATASET["folder"]
     LABEL_TABLE = FOLDER["labels"]
+    SOURCE["images"] = FOLDER["images"]
     ARCHIVES = [f"part_{n:03d}" for n in range(1, FOLDER["parts"] + 1)]
 
     def archive_input(wildcards):

@@ -24,9 +24,9 @@ rule resize_archive:
     params:
         config=lambda w: canonical(
             archive=w.archive,
-            kind=KIND,
-            images=FOLDER["images"] if KIND in ("folder", "dicom") else None,
+            source=SOURCE,
             size=SIZE,
+            bits=config["tensors"]["bits"],
             state=archive_state(w),
         ),
         code=fingerprint("tensors/resize_archive"),

@@ -10,7 +10,9 @@ import sys
 import tarfile
 import tracemalloc
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from workflow_scripts.acquire.folder import digest, listing
 from workflow_scripts.acquire.list_files import list_files
@@ -20,8 +22,9 @@ from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import FILES
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.formats import archives
-from workflow_scripts.formats.archives import Unreadable, archive_images, folder_images
-from workflow_scripts.tensors.resize_archive import images_of_part
+from workflow_scripts.formats.archives import archive_images, folder_images
+from workflow_scripts.formats.images import Unreadable
+from workflow_scripts.formats.sources import images_of
 
 
 def member(name, content=b"pixels", **fields):
@@ -311,12 +314,17 @@ def test_files_are_dealt_out_to_jobs(folder, tmp_path):
 
 def test_a_job_reads_its_files_wherever_the_folder_is(folder, tmp_path):
     list_files(folder, "folder", ["part_001", "part_002"], tmp_path / "files.parquet")
-    table = read_table(tmp_path / "files.parquet", FILES)
     moved = folder.rename(tmp_path / "moved")
+    films = {}
+    for number, name in enumerate(("a.jpg", "b/10.png", "b/2.JPEG"), start=1):
+        films[name] = np.full((2, 2), 20 * number, np.uint8)
+        Image.fromarray(films[name]).save(moved / name)
+    source = {"kind": "folder", "channels": 1, "images": str(moved)}
     for part, names in (("part_001", ["a.jpg", "b/10.png"]), ("part_002", ["b/2.JPEG"])):
-        assert [
-            (found.image_id, found.content) for found in images_of_part(table, part, moved)
-        ] == [(name, (moved / name).read_bytes()) for name in names]
+        found = list(images_of(source, part, {"files": tmp_path / "files.parquet"}))
+        assert [image.image_id for image in found] == names
+        for image in found:
+            np.testing.assert_array_equal(image.pixels, films[image.image_id])
 
 
 def test_the_label_table_comes_out_of_the_package_without_torch(tmp_path):

@@ -313,7 +313,10 @@ def test_a_key_in_the_wrong_place_is_told_its_place():
 
 def test_a_key_like_no_other_is_told_what_there_is():
     (message,) = problems(changed(tensors__zebra=1))
-    assert message == "tensors.zebra: unknown key; known here: size, max_rejects, max_missing"
+    assert (
+        message
+        == "tensors.zebra: unknown key; known here: size, channels, bits, max_rejects, max_missing"
+    )
 
 
 @pytest.mark.parametrize(
@@ -463,6 +466,18 @@ RULES = {
     "folder needs images": (
         {"dataset__kind": "folder", "dataset__folder": {"labels": "a.csv"}},
         r"dataset\.folder\.images: missing; kind folder",
+    ),
+    "films of one channel have no colours": (
+        {"tensors__channels": 3},
+        r"tensors\.channels: 3, and images of kind phantom have 1; give 1",
+    ),
+    "a folder of files has colours or none": (
+        {
+            "dataset__kind": "folder",
+            "dataset__folder": {"images": "a", "labels": "b"},
+            "tensors__channels": 2,
+        },
+        r"tensors\.channels: 2, and images of kind folder have 1 or 3; give 3",
     ),
     "dicom needs labels": (
         {"dataset__kind": "dicom", "dataset__folder": {"images": "a"}},

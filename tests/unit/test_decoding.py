@@ -15,8 +15,8 @@ from PIL import Image
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
-from workflow_scripts.formats.archives import Unreadable
 from workflow_scripts.formats.decoding import decode
+from workflow_scripts.formats.images import Unreadable
 from workflow_scripts.tensors.reduction import reduce
 
 RNG = np.random.default_rng(7)

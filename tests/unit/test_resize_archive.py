@@ -16,8 +16,11 @@ from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import REJECTS, SHARD_INDEX
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
+from workflow_scripts.formats.archives import Found
+from workflow_scripts.formats.images import Image as Picture
+from workflow_scripts.formats.images import Unreadable
+from workflow_scripts.formats.sources import decoded, images_of
 from workflow_scripts.tensors import resize_archive as module
-from workflow_scripts.formats.archives import Found, Unreadable, archive_images
 from workflow_scripts.tensors.reduction import reduce
 from workflow_scripts.tensors.resize_archive import growing_array, resize_archive
 
@@ -32,12 +35,19 @@ def png(pixels):
 
 FILMS = [RNG.integers(0, 256, (16, 16), dtype=np.uint8) for _ in range(5)]
 GOOD = [Found(f"{n}.png", f"images/{n}.png", png(film)) for n, film in enumerate(FILMS)]
+NIH = {"kind": "nih", "channels": 1}
 BAD = Found("bad.png", "images/bad.png", b"\x89PNG\r\n\x1a\n")
 
 
-def resized(folder, images, max_rejects=0, size=8):
+def resized(folder, images, max_rejects=0, size=8, channels=1, bits=8):
+    """Resize images, or files that are decoded first."""
+    images = (
+        image
+        for found in images
+        for image in (decoded([found], channels) if isinstance(found, Found) else [found])
+    )
     paths = [folder / name for name in ("a.npy", "a.parquet", "a.rejects.parquet")]
-    resize_archive("a", images, size, max_rejects, *paths)
+    resize_archive("a", images, size, max_rejects, *paths, channels, bits)
     return (
         np.load(paths[0], mmap_mode="r"),
         read_table(paths[1], SHARD_INDEX),
@@ -61,11 +71,73 @@ def test_a_shard_holds_the_reduced_images_in_the_order_of_its_index(tmp_path):
 def test_the_file_is_the_one_that_numpy_writes(tmp_path):
     for count in (1, 10, 12_345):
         images = RNG.integers(0, 256, (count, 3, 3), dtype=np.uint8)
-        with growing_array(tmp_path / "grown.npy", 3) as append:
-            for image in images:
-                append(image)
-        np.save(tmp_path / "saved.npy", images)
-        assert (tmp_path / "grown.npy").read_bytes() == (tmp_path / "saved.npy").read_bytes()
+        for kept in (images, np.stack([images] * 4, axis=-1).astype(np.uint16)):
+            with growing_array(tmp_path / "grown.npy", kept.shape[1:], kept.dtype) as append:
+                for image in kept:
+                    append(image)
+            np.save(tmp_path / "saved.npy", kept)
+            assert (tmp_path / "grown.npy").read_bytes() == (tmp_path / "saved.npy").read_bytes()
+
+
+def images_of_pixels(*pixels):
+    return [Picture(str(n), f"at {n}", image, "I;16") for n, image in enumerate(pixels)]
+
+
+def test_sixteen_bits_are_kept_as_they_were(tmp_path):
+    """Grey levels of whole numbers of 0 to 65535, divided by 257, come back as these numbers."""
+    stored = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    grey = stored / np.float32(257)
+    shard, index, _ = resized(tmp_path, images_of_pixels(grey, grey[:128, :128]), size=256, bits=16)
+    assert shard.dtype == np.uint16 and shard.shape == (2, 256, 256)
+    np.testing.assert_array_equal(shard[0], stored)
+    assert index["sha256"][0] == hashlib.sha256(stored.astype("<u2").tobytes()).hexdigest()
+    small, *_ = resized(tmp_path, images_of_pixels(grey), size=64, bits=16)
+    exact = stored.reshape(64, 4, 64, 4).mean(axis=(1, 3), dtype=np.float64)
+    assert np.abs(small[0] - exact).max() <= 0.51
+
+
+def test_sixteen_bits_of_bytes_are_257_times_their_levels(tmp_path):
+    film = RNG.integers(0, 256, (16, 16), dtype=np.uint8)
+    (kept,), *_ = resized(tmp_path, images_of_pixels(film), size=16, bits=16)
+    np.testing.assert_array_equal(kept, film * np.uint16(257))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_every_channel_is_reduced_as_an_image_of_its_own(tmp_path, channels, bits):
+    picture = RNG.integers(0, 256, (24, 18, channels), dtype=np.uint8)
+    ((kept,), index, _) = resized(
+        tmp_path, images_of_pixels(picture), size=6, channels=channels, bits=bits
+    )
+    assert kept.shape == (6, 6, channels)
+    for channel in range(channels):
+        np.testing.assert_array_equal(
+            kept[..., channel], reduce(picture[..., channel], 6, bits), str(channel)
+        )
+    assert index.iloc[0][["width", "height"]].tolist() == [18, 24]
+
+
+def test_colour_files_are_kept_in_colour_where_the_configuration_says_so(tmp_path):
+    picture = RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    opaque = np.dstack([picture, np.full((8, 8), 255, np.uint8)])
+    deep = RNG.integers(0, 65536, (8, 8), dtype=np.uint16)
+    files = [
+        Found(f"{n}.png", f"{n}.png", png(pixels))
+        for n, pixels in enumerate([picture, opaque, picture[..., 0], deep])
+    ]
+    shard, index, _ = resized(tmp_path, files, channels=3)
+    np.testing.assert_array_equal(shard[0], picture)
+    np.testing.assert_array_equal(shard[1], picture)
+    np.testing.assert_array_equal(shard[2], np.dstack([picture[..., 0]] * 3))
+    np.testing.assert_array_equal(shard[3], np.dstack([reduce(deep / np.float32(257), 8)] * 3))
+    assert index["mode"].tolist() == ["RGB", "RGBA", "L", "I;16"]
+    smooth = np.dstack([np.full((8, 8), level, np.uint8) for level in (200, 120, 40)])
+    stream = io.BytesIO()
+    Image.fromarray(smooth).save(stream, "JPEG", quality=95)
+    (kept,), index, _ = resized(tmp_path, [Found("a.jpg", "a.jpg", stream.getvalue())], channels=3)
+    assert np.abs(kept.astype(int) - smooth).max() <= 2 and index["mode"][0] == "RGB"
+    with pytest.raises(InputError, match="a colour image"):
+        resized(tmp_path, files[:1])
 
 
 def test_rejects_are_recorded_with_their_reason_and_the_run_goes_on(tmp_path):
@@ -133,7 +205,7 @@ def test_a_damaged_archive_leaves_nothing_half_written(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="damaged or cut short"):
-        resized(tmp_path / "out", archive_images(path))
+        resized(tmp_path / "out", images_of(NIH, "a", {"archive": path}))
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -149,7 +221,8 @@ def test_twice_gives_the_same_bytes(tmp_path):
 def test_every_image_of_the_real_archives_decodes(shared, tmp_path):
     frames = []
     for archive in sorted((shared / "nih-mini").glob("images_*.tar.gz")):
-        shard, index, rejects = resized(tmp_path, archive_images(archive), size=64)
+        films = images_of(NIH, archive.stem, {"archive": archive})
+        shard, index, rejects = resized(tmp_path, films, size=64)
         assert rejects.empty and len(shard) == len(index)
         assert shard[:, 8:-8, 8:-8].reshape(len(shard), -1).std(axis=1).min() > 1
         frames.append(index)
@@ -172,9 +245,10 @@ def test_memory_stays_small(tmp_path):
     code = (
         "import sys; from workflow_scripts.tensors.resize_archive import *\n"
         "folder = Path(sys.argv[1])\n"
-        "resize_archive('a', archive_images(folder / 'a.tar.gz'), 256, 0, folder / 'a.npy',"
+        "films = images_of({'kind': 'nih', 'channels': 1}, 'a', {'archive': folder / 'a.tar.gz'})\n"
+        "resize_archive('a', films, 256, 0, folder / 'a.npy',"
         " folder / 'a.parquet', folder / 'r.parquet')\n"
-        "assert not {'torch', 'pydicom'} & set(sys.modules)\n"
+        "assert not {'torch', 'pydicom', 'nibabel', 'h5py'} & set(sys.modules)\n"
         "print(Path('/proc/self/status').read_text())"
     )
     run = subprocess.run(

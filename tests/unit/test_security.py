@@ -26,9 +26,9 @@ from workflow_scripts.diffusion.model import load_model, reweighted
 from workflow_scripts.evaluate.rows import rows_for
 from workflow_scripts.export.export_model import export_model
 from workflow_scripts.features.extractors import EXTRACTORS
+from workflow_scripts.formats.archives import archive_images
 from workflow_scripts.metrics.diversity import lpips_network
 from workflow_scripts.report.sections import shown_configuration
-from workflow_scripts.formats.archives import archive_images
 from workflow_scripts.training.checkpoint import Checkpoint
 
 CPU = torch.device("cpu")

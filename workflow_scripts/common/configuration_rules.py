@@ -50,6 +50,19 @@ def data_set_rules(config: dict, sound: Sound) -> Iterator[str]:
             )
 
 
+def tensor_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """Images must be kept with as many channels as the data set gives them."""
+    if not sound("dataset", "kind") or not sound("tensors", "channels"):
+        return
+    kind, channels = config["dataset"]["kind"], config["tensors"]["channels"]
+    allowed = {"folder": (1, 3)}.get(kind, (1,))
+    if channels not in allowed:
+        yield (
+            f"tensors.channels: {channels}, and images of kind {kind} have "
+            f"{' or '.join(map(str, allowed))}; give {allowed[-1]}"
+        )
+
+
 def class_rules(config: dict, sound: Sound) -> Iterator[str]:
     """Classes become columns and paths, so each must be known and no two may be the same there."""
     if not sound("cohort", "classes"):
@@ -507,6 +520,7 @@ def mapping(value: Any) -> Mapping:
 
 RULES = (
     data_set_rules,
+    tensor_rules,
     class_rules,
     split_rules,
     model_rules,

@@ -14,17 +14,13 @@ from typing import NamedTuple
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.runtime import log
+from workflow_scripts.formats.images import Unreadable
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 LARGEST_FILE = 128 << 20  # bytes; a 4000 x 5000 film of 16 bits has 40 million
-LARGEST_IMAGE = 40_000_000  # pixels; twice the largest flat-panel detector
 LARGEST_HEADER = 1 << 20  # bytes of a member's extended header
 LARGEST_RATIO = 100  # of what an archive unpacks to; images hardly shrink in gzip
 BUFFER = 1 << 16
-
-
-class Unreadable(Exception):
-    """One file cannot be used; the message is the reason that goes into the table of rejects."""
 
 
 class Found(NamedTuple):
@@ -146,9 +142,3 @@ def folder_images(files: Iterable[tuple[str, str]]) -> Iterator[Found]:
         except OSError as error:
             content = Unreadable(f"cannot be read: {error.strerror}")
         yield Found(image_id, image_id, content)
-
-
-def check_size(width: int, height: int) -> None:
-    """Refuse what declares too many pixels, before memory is taken for them."""
-    if not 0 < width * height <= LARGEST_IMAGE:
-        raise Unreadable(f"declares {width} x {height} pixels; the limit is {LARGEST_IMAGE:,}")

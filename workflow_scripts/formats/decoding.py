@@ -1,4 +1,4 @@
-"""From the bytes of an image file to grey levels.
+"""From the bytes of an image file to grey levels, or to those of red, green and blue.
 
 Grey levels run from 0 (black) to 255 (white): uint8 where the file has 8 bits, float32 where it
 has more, so that rounding happens once, after the reduction. Deeper files are scaled by their full
@@ -13,7 +13,7 @@ import kornia_rs
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.formats.archives import Unreadable, check_size
+from workflow_scripts.formats.images import Unreadable, check_size
 
 # JPEG keeps grey as luminance; what it keeps of chrominance may be off by rounding.
 LARGEST_TINT = 4  # grey levels
@@ -27,14 +27,19 @@ PNG_MODES = {
 }
 
 
-def decode(content: bytes) -> tuple[np.ndarray, str]:
+def decode(content: bytes, channels: int = 1) -> tuple[np.ndarray, str]:
     """Decode a PNG, JPEG or DICOM file by what its first bytes say it is.
 
-    Colour files must be grey in fact (equal channels); an alpha channel is ignored.
+    Parameters
+    ----------
+    content : bytes of the file
+    channels : 1: grey; a colour file must be grey in fact (equal channels). 3: red, green and blue; a
+        grey file has all three alike. An alpha channel is ignored
 
     Returns
     -------
-    Grey levels (height, width), uint8 or float32 in [0, 255], and the mode before decoding.
+    Grey levels (height, width) or (height, width, 3), uint8 or float32 in [0, 255], and the mode
+    before decoding.
 
     Raises
     ------
@@ -42,9 +47,9 @@ def decode(content: bytes) -> tuple[np.ndarray, str]:
         With the reason.
     """
     if content.startswith(PNG_SIGNATURE):
-        return decode_png(content)
+        return decode_png(content, channels)
     if content.startswith(b"\xff\xd8\xff"):
-        return decode_jpeg(content)
+        return decode_jpeg(content, channels)
     if content[128:132] == b"DICM":
         # Imported here: archives of PNGs need none of pydicom's 50 MB.
         from workflow_scripts.formats.dicom import decode_dicom
@@ -53,7 +58,7 @@ def decode(content: bytes) -> tuple[np.ndarray, str]:
     raise Unreadable("neither PNG nor JPEG nor DICOM" if content else "an empty file")
 
 
-def decode_png(content: bytes) -> tuple[np.ndarray, str]:
+def decode_png(content: bytes, channels: int) -> tuple[np.ndarray, str]:
     """Decode a PNG with checksums verified; one that has fewer rows than it declares is refused.
 
     Pillow would fill missing rows with black and say nothing.
@@ -75,25 +80,35 @@ def decode_png(content: bytes) -> tuple[np.ndarray, str]:
         text = str(error).removeprefix("Failed to decode the png image. ")
         raise Unreadable(f"damaged PNG: {text}") from None
     if mode == "I;16":
-        return pixels[..., 0] / np.float32(257), mode
-    return grey(pixels, 0), mode
+        pixels = pixels / np.float32(257)
+    return shaped(pixels, channels, 0), mode
 
 
-def decode_jpeg(content: bytes) -> tuple[np.ndarray, str]:
-    """Decode a JPEG of grey or of grey in RGB."""
+def decode_jpeg(content: bytes, channels: int) -> tuple[np.ndarray, str]:
+    """Decode a JPEG of grey or RGB."""
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             check_size(*image.size)
             if image.mode not in ("L", "RGB"):
                 raise Unreadable(f"JPEG of mode {image.mode}; readable are L and RGB")
             pixels = np.asarray(image)
-            return grey(np.atleast_3d(pixels), LARGEST_TINT), image.mode
+            return shaped(np.atleast_3d(pixels), channels, LARGEST_TINT), image.mode
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise Unreadable(f"damaged JPEG: {error}") from None
 
 
+def shaped(pixels: np.ndarray, channels: int, tolerance: int) -> np.ndarray:
+    """Return what a file holds (height, width, any number) as grey or, with 3 `channels`, as colour.
+
+    `tolerance` is by how much the channels of a grey image may differ.
+    """
+    if channels == 1:
+        return grey(pixels, tolerance)
+    return pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].repeat(3, axis=-1)
+
+
 def grey(pixels: np.ndarray, tolerance: int) -> np.ndarray:
-    """Return the one channel that (height, width, channels) uint8 holds; refuse real colour."""
+    """Return the one channel that (height, width, any number) holds; refuse real colour."""
     green = pixels[..., min(1, pixels.shape[-1] - 1)]
     for channel in (0, 2) if pixels.shape[-1] >= 3 else ():
         other = pixels[..., channel]

@@ -13,7 +13,7 @@ from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from workflow_scripts.formats.archives import Unreadable, check_size
+from workflow_scripts.formats.images import Unreadable, check_size
 
 # What the table depends on, beside the look-up tables that some files bring along.
 SHADING = (

@@ -3,9 +3,13 @@
 import numpy as np
 from PIL import Image
 
+# The least value that is white, by bits: what 255 is stored as. Of 16 bits 257 times as much.
+WHITE = {8: 255, 16: 65535}
+KINDS = {8: np.dtype("u1"), 16: np.dtype("<u2")}
 
-def reduce(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Reduce grey levels to a square of `size`, antialiased and rounded once.
+
+def reduce(pixels: np.ndarray, size: int, bits: int = 8) -> np.ndarray:
+    """Reduce grey levels to a square of `size`, antialiased and rounded once, each channel alike.
 
     First the mean over boxes of the largest whole factor, which is exact; then, where `size` does
     not divide the image, a step by less than 2 with a triangle filter as wide as that step. An
@@ -14,13 +18,18 @@ def reduce(pixels: np.ndarray, size: int) -> np.ndarray:
 
     Parameters
     ----------
-    pixels : (height, width), uint8 or float32 in [0, 255]
+    pixels : (height, width) or (height, width, channels), uint8 or float32 in [0, 255]
     size : width and height of the result in pixels
+    bits : 8, or 16 to keep what 8 bits would round away
 
     Returns
     -------
-    uint8 (size, size), rounded half up.
+    (size, size) or (size, size, channels), rounded half up: uint8, or uint16 of 257 times the grey
+    level, so that 255 is 65535.
     """
+    if pixels.ndim == 3:
+        channels = [reduce(pixels[..., n], size, bits) for n in range(pixels.shape[-1])]
+        return np.stack(channels, axis=-1)
     height, width = pixels.shape
     if height != width:
         side = max(height, width)
@@ -28,11 +37,12 @@ def reduce(pixels: np.ndarray, size: int) -> np.ndarray:
         square = np.zeros((side, side), pixels.dtype)
         square[top : top + height, left : left + width] = pixels
         pixels = square
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
     factor, rest = divmod(len(pixels), size)
-    if image.mode == "L" and rest == 0 and factor & (factor - 1) == 0:
+    if bits == 8 and image.mode == "L" and rest == 0 and factor & (factor - 1) == 0:
         # A power of two: here Pillow's means of bytes are exact, and cheaper.
         return np.asarray(image.reduce(factor))
     # By other factors they are biased by up to 0.06, hence in float.
     exact = image.convert("F").resize((size, size), Image.Resampling.BILINEAR, reducing_gap=1.0)
-    return (np.asarray(exact) + np.float32(0.5)).clip(0, 255).astype(np.uint8)
+    scaled = np.asarray(exact) * np.float32(WHITE[bits] / 255)
+    return (scaled + np.float32(0.5)).clip(0, WHITE[bits]).astype(KINDS[bits])

@@ -1,4 +1,4 @@
-"""Decode the images of one archive, reduce them, keep them as one uint8 shard with its index."""
+"""Decode the images of one archive, reduce them, keep them as one shard with its index."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -11,24 +11,29 @@ import pandas as pd
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import whole_file
 from workflow_scripts.common.runtime import log, progress, step
-from workflow_scripts.common.schemas import FILES, REJECTS, SHARD_INDEX
-from workflow_scripts.common.tables import read_table, write_table
-from workflow_scripts.formats.archives import Found, Unreadable, archive_images, folder_images
-from workflow_scripts.formats.decoding import decode
-from workflow_scripts.tensors.reduction import reduce
+from workflow_scripts.common.schemas import REJECTS, SHARD_INDEX
+from workflow_scripts.common.tables import write_table
+from workflow_scripts.formats.images import Image, Unreadable
+from workflow_scripts.formats.sources import images_of
+from workflow_scripts.tensors.reduction import KINDS, reduce
 from workflow_scripts.tensors.rejects import SHOWN, refuse_excess
 
 
 def resize_archive(
     name: str,
-    images: Iterable[Found],
+    images: Iterable[Image],
     size: int,
     max_rejects: int,
     shard: str | Path,
     index: str | Path,
     rejects: str | Path,
+    channels: int = 1,
+    bits: int = 8,
 ) -> None:
-    """Write a shard (rows, size, size) of uint8, its SHARD_INDEX, and the REJECTS.
+    """Write a shard, its SHARD_INDEX, and the REJECTS.
+
+    The shard is (rows, size, size), of several channels (rows, size, size, channels): uint8, or with
+    16 bits uint16.
 
     One image is in memory at a time. The SHA-256 of the index is that of a row's bytes; width,
     height and mode are those before the reduction.
@@ -36,9 +41,10 @@ def resize_archive(
     Parameters
     ----------
     name : of the archive, which becomes the shard's
-    images : from `archive_images` or `images_of_part`
+    images : from `images_of`
     size : width and height in pixels
-    max_rejects : unreadable files to tolerate
+    max_rejects : unreadable images to tolerate
+    channels, bits : of an image as it is kept; bits 8 or 16
 
     Raises
     ------
@@ -46,28 +52,25 @@ def resize_archive(
         If more files are unreadable, or no file is readable. Nothing is written then.
     """
     rows, rejected, seen = [], [], {}
-    with growing_array(shard, size) as append:
-        for found in progress(images, f"decoding {name}"):
-            try:
-                if found.image_id in seen:
-                    raise Unreadable(
-                        f"the archive has this image already, as {seen[found.image_id]}"
-                    )
-                if isinstance(found.content, Unreadable):
-                    raise found.content
-                pixels, mode = decode(found.content)
-            except Unreadable as reason:
-                log.warning("%s: %s: %s", name, found.name, reason)
-                rejected.append((name, found.name, found.image_id, str(reason)))
+    shape = (size, size) if channels == 1 else (size, size, channels)
+    with growing_array(shard, shape, KINDS[bits]) as append:
+        for image in progress(images, f"decoding {name}"):
+            pixels = image.pixels
+            if image.image_id in seen:
+                before = seen[image.image_id]
+                pixels = Unreadable(f"the archive has this image already, as {before}")
+            if isinstance(pixels, Unreadable):
+                log.warning("%s: %s: %s", name, image.name, pixels)
+                rejected.append((name, image.name, image.image_id, str(pixels)))
                 if len(rejected) == max_rejects + SHOWN:
                     break
                 continue
-            small = reduce(pixels, size)
+            small = reduce(pixels, size, bits)
             append(small)
-            height, width = pixels.shape
+            height, width = pixels.shape[:2]
             digest = hashlib.sha256(small).hexdigest()
-            rows.append((found.image_id, name, len(rows), digest, width, height, mode))
-            seen[found.image_id] = found.name
+            rows.append((image.image_id, name, len(rows), digest, width, height, image.mode))
+            seen[image.image_id] = image.name
         refuse_excess(name, rejected, max_rejects)
         if not rows:
             raise InputError(f"{name} holds no image that can be read")
@@ -76,27 +79,25 @@ def resize_archive(
     log.info("%s: %d images, %d rejected", name, len(rows), len(rejected))
 
 
-def images_of_part(files: pd.DataFrame, part: str, folder: str | Path) -> Iterator[Found]:
-    """Yield the images below `folder` that the table FILES deals out to `part`."""
-    chosen = files.loc[files["part"] == part, "image_id"]
-    return folder_images((image_id, str(Path(folder, image_id))) for image_id in chosen)
-
-
 @contextmanager
-def growing_array(path: str | Path, size: int) -> Iterator[Callable[[np.ndarray], None]]:
-    """Yield a function that appends an image (size, size) of uint8 to the `.npy` file at `path`."""
+def growing_array(
+    path: str | Path, shape: tuple[int, ...], kind: np.dtype
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yield a function that appends an image of one shape and dtype to the `.npy` file at `path`."""
     count = 0
     with whole_file(path) as partial, partial.open("wb") as stream:
 
         def write_header() -> int:
             # NumPy leaves room in the header for a first dimension that grows.
-            shape = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
+            header = {"descr": kind.str, "fortran_order": False, "shape": (count, *shape)}
             stream.seek(0)
-            np.lib.format.write_array_header_1_0(stream, shape)
+            np.lib.format.write_array_header_1_0(stream, header)
             return stream.tell()
 
         def append(image: np.ndarray) -> None:
             nonlocal count
+            if image.shape != shape or image.dtype != kind:
+                raise AssertionError(f"an image is {image.dtype} {image.shape}, not {kind} {shape}")
             stream.write(np.ascontiguousarray(image).data)
             count += 1
 
@@ -110,17 +111,14 @@ if __name__ == "__main__":
     with step(snakemake) as config:
         if config is not None:  # not in the cache
             part = snakemake.wildcards.archive
-            if config["kind"] in ("folder", "dicom"):
-                files = read_table(snakemake.input.files, FILES)
-                source = images_of_part(files, part, config["images"])
-            else:
-                source = archive_images(snakemake.input.archive)
             resize_archive(
                 part,
-                source,
+                images_of(config["source"], part, dict(snakemake.input.items())),
                 config["size"],
                 config["max_rejects"],
                 snakemake.output.shard,
                 snakemake.output.index,
                 snakemake.output.rejects,
+                config["source"]["channels"],
+                config["bits"],
             )

@@ -1,0 +1,31 @@
+"""An image as every kind of data set gives it, and what every reader refuses."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+LARGEST_IMAGE = 40_000_000  # pixels; twice the largest flat-panel detector
+
+
+class Unreadable(Exception):
+    """One image cannot be used; the message is the reason that goes into the table of rejects."""
+
+
+class Image(NamedTuple):
+    """One image of a data set.
+
+    `pixels` are grey levels from 0 (black) to 255 (white), (height, width) or (height, width,
+    channels): uint8, or float32 where there is more to them than 8 bits; or why there are none.
+    `name` is where the image was found, `mode` how it was stored: L, RGB, I;16, int16, ….
+    """
+
+    image_id: str
+    name: str
+    pixels: np.ndarray | Unreadable
+    mode: str
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse what declares too many pixels, before memory is taken for them."""
+    if not 0 < width * height <= LARGEST_IMAGE:
+        raise Unreadable(f"declares {width} x {height} pixels; the limit is {LARGEST_IMAGE:,}")
