@@ -34,7 +34,7 @@ from safetensors.torch import save_file
 from workflow_scripts.common.configuration import load
 from workflow_scripts.common.figures import ACCENT, MUTED, WARM, plt, save_figure, tile
 from workflow_scripts.common.files import sha256_of, whole_file
-from workflow_scripts.common.pixels import to_uint8
+from workflow_scripts.common.pixels import to_pixels
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.diffusion.model import load_model
 from workflow_scripts.diffusion.sampler import image_seeds, sample, stated
@@ -156,7 +156,7 @@ class Benchmark:
             c = torch.stack([stated(model, name, {}) for name in self.classes for _ in numbers])
             seeds = [image_seeds(settings["seed"], name, numbers) for name in self.classes]
             bf16 = wants_bf16(PRECISION[recipe], model.device)
-            images = to_uint8(sample(model, c, torch.cat(seeds), settings, bf16=bf16))
+            images = to_pixels(sample(model, c, torch.cat(seeds), settings, bf16=bf16))
             with whole_file(path) as partial:
                 np.save(partial, images)
             seconds = time.perf_counter() - start

@@ -25,7 +25,7 @@ from judge import RealImages
 
 from workflow_scripts.common.configuration import load
 from workflow_scripts.common.files import sha256_of
-from workflow_scripts.common.pixels import to_uint8
+from workflow_scripts.common.pixels import to_pixels
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.diffusion.model import WEIGHTS, load_guide, load_model
@@ -50,7 +50,7 @@ class Draw:
         c = torch.stack([self.asked[k % len(self.asked)] for k in numbers])
         seeds = image_seeds(seed, "sampling speed", numbers)
         start = time.perf_counter()
-        images = to_uint8(sample(self.model, c, seeds, sampler, self.guide, self.bf16))
+        images = to_pixels(sample(self.model, c, seeds, sampler, self.guide, self.bf16))
         return images, time.perf_counter() - start
 
     def in_turns(self, samplers: dict[str, dict], total: int, work: Path) -> dict[str, tuple]:

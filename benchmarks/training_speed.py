@@ -30,7 +30,7 @@ from ours import recommended_model
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from workflow_scripts.common.pixels import to_uint8
+from workflow_scripts.common.pixels import to_pixels
 
 CONTENDERS = {
     "ours": "**ours**",
@@ -124,7 +124,7 @@ def draw_images(job: contenders.Job, count: int) -> None:
     random = np.random.default_rng(0)
     coarse = torch.from_numpy(random.uniform(-0.8, 0.8, (count, 1, 6, 6)).astype(np.float32))
     soft = torch.nn.functional.interpolate(coarse, (job.size, job.size), mode="bicubic")
-    images = to_uint8(soft + 0.02 * torch.from_numpy(random.standard_normal(soft.shape)))
+    images = to_pixels(soft + 0.02 * torch.from_numpy(random.standard_normal(soft.shape)))
     classes = np.arange(count) % len(contenders.CLASSES)
     names = np.array(contenders.CLASSES)[classes]
     index = {"shard": "images", "row": np.arange(count), "class_id": classes, "findings": names}

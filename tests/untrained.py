@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from workflow_scripts.diffusion.conditions import Conditions
-from workflow_scripts.diffusion.network import build_network
+from workflow_scripts.diffusion.model import network_of
 
 NETWORK = {
     "patch_size": 2,
@@ -41,29 +41,34 @@ def untrained(
     conditions: dict = CONDITIONS,
     image_size: int = 16,
     seed: int = 0,
+    channels: int = 1,
+    bits: int = 8,
+    given: dict | None = None,
 ) -> Path:
     """Write the files of a model, and return its folder.
 
     Its weights are all random, also those that begin as zero, so that all matter.
     """
     known = Conditions(conditions)
+    facts = {
+        "image_size": image_size,
+        "channels": channels,
+        "bits": bits,
+        "given": given,
+        "network": NETWORK,
+        "diffusion": diffusion,
+        "sigma_data": 0.5,
+        "conditions": known.values,
+    }
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build_network(NETWORK, image_size, known.width, len(known.attributes))
+        network = network_of(facts, known)
         early = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         for parameter in network.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)
     network.unet.save_pretrained(folder / "unet")
     (folder / "ema").mkdir()
     save_file(early, folder / "ema" / "early.safetensors")
-    facts = {
-        "image_size": image_size,
-        "network": NETWORK,
-        "diffusion": diffusion,
-        "sigma_data": 0.5,
-        "conditions": known.values,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "macs": 1,
-    }
+    facts |= {"parameters": sum(part.numel() for part in network.parameters()), "macs": 1}
     (folder / "model.json").write_text(json.dumps(facts))
     return folder

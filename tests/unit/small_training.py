@@ -64,6 +64,9 @@ MODEL = {
 }
 FACTS = {
     "image_size": 16,
+    "channels": 1,
+    "bits": 8,
+    "given": None,
     "network": NETWORK,
     "diffusion": DIFFUSION,
     "sigma_data": 0.5,

@@ -32,7 +32,7 @@ def batches(split, *of, **settings):
 def test_the_parts_of_several_processes_make_up_the_batch_of_one(split, world):
     whole = batches(split, batch_size=12)[5]
     parts = [batches(split, rank, world, batch_size=12)[5] for rank in range(world)]
-    for name in whole._fields:
+    for name in ("x0", "eps", "u", "c"):
         found = torch.stack([getattr(part, name) for part in parts], dim=1).flatten(0, 1)
         assert torch.equal(found, getattr(whole, name))
 
@@ -43,7 +43,9 @@ def test_a_batch_depends_on_seed_and_step_alone(split):
     torch.manual_seed(99)
     again, other = batches(split), batches(split, seed=2)
     for step, expected in zip((4, 3), before[::-1], strict=True):
-        for value, found, different in zip(expected, again[step], other[step], strict=True):
+        for value, found, different in zip(
+            expected[:4], again[step][:4], other[step][:4], strict=True
+        ):
             assert torch.equal(value, found)
             assert value.shape == different.shape
         assert not torch.equal(expected.eps, other[step].eps)
@@ -73,7 +75,7 @@ def test_noise_levels_are_uniform_over_steps(split):
 
 def test_images_come_with_their_own_conditions_on_the_scale_of_networks(split):
     stream = batches(split, label_dropout=0.0, batch_size=16)
-    x0, eps, _, c = stream[0]
+    x0, eps, _, c, _ = stream[0]
     pixels = {image.tobytes(): row for row, image in enumerate(split.store.all())}
     encoded = Conditions(VALUES).encode(split.table)
     for image, asked in zip(x0, c, strict=True):

@@ -124,6 +124,9 @@ def write_model(folder: Path, diffusion: dict, conditions: Conditions = CONDITIO
     network.unet.save_pretrained(folder / "unet")
     facts = {
         "image_size": SIZE,
+        "channels": 1,
+        "bits": 8,
+        "given": None,
         "network": NETWORK,
         "diffusion": diffusion,
         "sigma_data": 0.4,

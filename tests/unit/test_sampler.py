@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from tests.untrained import DDPM, EDM, VP_SDE, untrained
 from workflow_scripts.common import configuration
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.pixels import to_uint8
+from workflow_scripts.common.pixels import to_pixels
 from workflow_scripts.common.schemas import SAMPLES
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.diffusion import draw
@@ -322,7 +322,7 @@ def test_a_guide_of_another_process_sees_the_same_noise_over_signal(
     level = model.process.level_at(ratio)
     seen = []
 
-    def spy(x, level, c):
+    def spy(x, level, c, given):
         seen.append((x, level))
         return torch.zeros_like(x)
 
@@ -407,7 +407,7 @@ def test_a_sampler_s_condition_joins_the_class(models, tmp_path):
     model = load_model(models / "small")
     c = model.conditions.vector(["Effusion", "Pneumonia"]).expand(8, -1)
     expected = sample(model, c, image_seeds(2, "Effusion", range(8)), SAMPLER)
-    assert np.array_equal(both, to_uint8(expected))
+    assert np.array_equal(both, to_pixels(expected))
     # The same is shown, of other seeds.
     assert not np.array_equal(other, both)
 

@@ -43,10 +43,16 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 200) -> None:
 
 
 def tile(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
-    """Lay images (n, height, width) uint8 out row by row with a white gap in pixels between them."""
-    count, height, width = images.shape
+    """Lay images out row by row with a white gap in pixels between them.
+
+    Parameters
+    ----------
+    images : uint8 (n, height, width) or (n, height, width, 3)
+    """
+    count, height, width, *colours = images.shape
     rows = -(-count // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 255, np.uint8)
+    size = (rows * (height + gap) - gap, columns * (width + gap) - gap, *colours)
+    sheet = np.full(size, 255, np.uint8)
     for number, image in enumerate(images):
         top, left = (number // columns) * (height + gap), (number % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = image

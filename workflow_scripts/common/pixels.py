@@ -1,27 +1,39 @@
-"""Between stored grey levels and what networks see: uint8 in 0 to 255, float32 in [-1, 1]."""
+"""Between stored images and what networks see: float32 (n, c, h, w) in [-1, 1], whatever the depth."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from workflow_scripts.common.levels import DEPTHS, bits_of
+
 
 def to_input(images: np.ndarray, device: torch.device) -> Tensor:
-    """Return uint8 images (n, height, width) as float32 (n, 1, height, width) in [-1, 1].
+    """Return stored images (n, h, w) or (n, h, w, c) as float32 (n, c, h, w) in [-1, 1].
 
     Raises
     ------
     TypeError
-        For any other kind or shape: images on two scales are how wrong numbers arise.
+        For any other kind or shape.
     """
-    if images.dtype != np.uint8 or images.ndim != 3:
-        raise TypeError(f"expected uint8 (n, height, width), got {images.dtype} {images.shape}")
-    pixels = torch.from_numpy(images)
+    bits = bits_of(images.dtype)
+    if images.ndim not in (3, 4):
+        raise TypeError(f"expected images (n, h, w) or (n, h, w, c), got {images.shape}")
+    # PyTorch computes little with uint16.
+    pixels = torch.from_numpy(images if bits == 8 else images.astype(np.int32))
     if device.type == "cuda":
         pixels = pixels.pin_memory()
-    return pixels.to(device, non_blocking=True)[:, None].float() / 127.5 - 1
+    return scaled(pixels.to(device, non_blocking=True), bits)
 
 
-def to_uint8(x: Tensor) -> np.ndarray:
-    """Quantise images (n, 1, height, width) in [-1, 1] to uint8 (n, height, width)."""
-    grey = ((x[:, 0] + 1) * 127.5).round().clamp(0, 255)
-    return grey.byte().cpu().numpy()
+def scaled(pixels: Tensor, bits: int) -> Tensor:
+    """Return stored levels (n, h, w) or (n, h, w, c) as float32 (n, c, h, w) in [-1, 1]."""
+    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.movedim(-1, 1).contiguous()
+    return pixels.float() / (DEPTHS[bits][1] / 2) - 1
+
+
+def to_pixels(x: Tensor, bits: int = 8) -> np.ndarray:
+    """Quantise images (n, c, h, w) in [-1, 1] to stored ones, (n, h, w) of one channel."""
+    dtype, most = DEPTHS[bits]
+    levels = ((x + 1) * (most / 2)).round().clamp(0, most)
+    levels = levels[:, 0] if levels.shape[1] == 1 else levels.movedim(1, -1)
+    return np.ascontiguousarray(levels.cpu().numpy().astype(dtype))

@@ -1,6 +1,7 @@
-"""The image store: uint8 shards in `.npy` files beside an index in parquet.
+"""The image store: shards in `.npy` files beside an index in parquet.
 
-A shard is an array of shape (rows, height, width). The index names, for each image, its shard
+A shard is an array of uint8, or of uint16 where depth matters, of shape (rows, height, width), and
+(rows, height, width, channels) of more channels than one. The index names, for each image, its shard
 (a file stem) and its row. Shards are memory-mapped, and read a whole batch at a time.
 
 There may be hundreds of shards of hundreds of megabytes. A table SHARDS lists them with the SHA-256 of
@@ -16,6 +17,7 @@ import pandas as pd
 
 from workflow_scripts.common.errors import InputError, few
 from workflow_scripts.common.files import REMAKE, sha256_of
+from workflow_scripts.common.levels import bits_of
 from workflow_scripts.common.schemas import SHARDS
 from workflow_scripts.common.tables import read_table, write_table
 
@@ -33,6 +35,11 @@ class ImageStore:
         arrays = {path.stem: open_shard(path) for path in listed(shards)}
         names = sorted(arrays)
         self.arrays = [arrays[name] for name in names]
+        if len(kinds := {(array.dtype.name, array.shape[1:]) for array in self.arrays}) > 1:
+            found = " and ".join(f"{kind} {shape}" for kind, shape in sorted(kinds))
+            raise InputError(
+                f"shards of one store hold images of different kinds: {found}. {REMAKE}"
+            )
         code = {name: number for number, name in enumerate(names)}
         absent = sorted(set(index["shard"]) - set(names))
         if absent:
@@ -49,13 +56,24 @@ class ImageStore:
     @property
     def size(self) -> int:
         """Height, which is also the width, in pixels."""
-        return self.arrays[0].shape[-1]
+        return self.arrays[0].shape[1]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.arrays[0].shape[3] if self.arrays[0].ndim == 4 else 1
+
+    @property
+    def bits(self) -> int:
+        """Depth of a channel: 8 or 16."""
+        return bits_of(self.arrays[0].dtype)
 
     def gather(self, positions: np.ndarray) -> np.ndarray:
-        """Return the images at `positions` of the index: uint8, (len(positions), height, width)."""
+        """Return the images at `positions` of the index, typed and shaped as the shards' rows."""
         positions = np.asarray(positions, dtype=np.int64)
         shard, row = self.shard[positions], self.row[positions]
-        images = np.empty((len(positions), self.size, self.size), dtype=np.uint8)
+        first = self.arrays[0]
+        images = np.empty((len(positions), *first.shape[1:]), dtype=first.dtype)
         for number, array in enumerate(self.arrays):
             here = np.flatnonzero(shard == number)
             # In the order of the file, so that a spinning or network disk reads forward.
@@ -64,7 +82,7 @@ class ImageStore:
         return images
 
     def all(self) -> np.ndarray:
-        """Return every image of the index: uint8, (len(self), height, width)."""
+        """Return every image of the index, typed and shaped as the shards' rows."""
         return self.gather(np.arange(len(self)))
 
 
@@ -120,10 +138,12 @@ def unaltered(table: str | Path) -> None:
 
 
 def open_shard(path: str | Path) -> np.ndarray:
-    """Map a shard into memory: uint8 (rows, height, width)."""
+    """Map a shard into memory: uint8 or uint16, (rows, height, width) or with channels behind."""
     shard = open_array(path)
-    if shard.dtype != np.uint8 or shard.ndim != 3:
-        raise InputError(f"{path} holds {shard.dtype} {shard.shape}, not uint8 images. {REMAKE}")
+    if shard.dtype not in (np.uint8, np.uint16) or shard.ndim not in (3, 4):
+        raise InputError(
+            f"{path} holds {shard.dtype} {shard.shape}, not images of uint8 or uint16. {REMAKE}"
+        )
     return shard
 
 

@@ -1,8 +1,10 @@
 """What an image is asked to show, as one vector c: finding, view, sex and age, each with its null.
 
+And of an image that is made of another one, how noisy that is: the variance of its noise.
+
 A block of columns per attribute: its values, then one null column, which stands for "unknown" in
 a table and for "hidden" in guidance. What is stated is 1 in its column; several findings are
-several ones; an age lies between two columns and has a share in both.
+several ones; an age, or a variance, lies between two columns and has a share in both.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +17,13 @@ from torch import Tensor
 from workflow_scripts.common.errors import InputError, few
 
 # The order of the blocks, and each one's column in a table of images.
-COLUMN = {"finding": "findings", "view": "view", "sex": "sex", "age": "age_years"}
+COLUMN = {
+    "finding": "findings",
+    "view": "view",
+    "sex": "sex",
+    "age": "age_years",
+    "noise": "noise_variance",
+}
 AGE_STEP = 20
 AGES = range(0, 101, AGE_STEP)
 
@@ -25,8 +33,8 @@ class Conditions:
 
     Parameters
     ----------
-    values : for each attribute (any of finding, view, sex, age) its values, in the order of their
-        columns; of age the years between which is interpolated, rising. Kept as `values`, in the
+    values : for each attribute (any of finding, view, sex, age, noise) its values, in the order of their
+        columns; of age and noise the numbers between which is interpolated, rising. Kept as `values`, in the
         order of COLUMN, fit for JSON.
     """
 
@@ -54,8 +62,8 @@ class Conditions:
 
         Parameters
         ----------
-        table : of the columns `findings` (joined by '|'), `view`, `sex` and `age_years` those that
-            the attributes need. What is empty, or a view or sex that the model does not know, is
+        table : of the columns `findings` (joined by '|'), `view`, `sex`, `age_years` and
+            `noise_variance` those that the attributes need. What is empty, or a view or sex that the model does not know, is
             null.
 
         Raises
@@ -73,10 +81,10 @@ class Conditions:
                 refuse_unknown(sorted(set().union(*stated)), values, attribute)
                 flags = [[name in some for name in values] for some in stated]
                 block[:, :-1] = np.array(flags).reshape(-1, len(values))[rows]
-            elif attribute == "age":
+            elif attribute in ("age", "noise"):
                 # Hat functions: linear between neighbouring columns, constant beyond the ends.
-                ages = column.to_numpy(dtype=np.float64)
-                hats = [np.interp(ages, values, unit) for unit in np.eye(len(values))]
+                numbers = column.to_numpy(dtype=np.float64)
+                hats = [np.interp(numbers, values, unit) for unit in np.eye(len(values))]
                 block[:, :-1] = np.nan_to_num(np.stack(hats, axis=1))
             else:
                 block[:, :-1] = column.to_numpy(dtype=object)[:, None] == np.array(values, object)
@@ -89,6 +97,7 @@ class Conditions:
         view: str | None = None,
         sex: str | None = None,
         age: float | None = None,
+        noise: float | None = None,
     ) -> Tensor:
         """Return c of what is asked for: float32 (width,). What is None is null.
 
@@ -98,16 +107,17 @@ class Conditions:
             Naming the known values, if the model does not know what is asked for.
         """
         findings = [finding] if isinstance(finding, str) else list(finding or [])
-        asked = {"finding": findings or None, "view": view, "sex": sex, "age": age}
+        asked = {"finding": findings or None, "view": view, "sex": sex, "age": age, "noise": noise}
         stated = {name: value for name, value in asked.items() if value is not None}
         refuse_unknown(stated, self.values, "attribute")
         for name, value in stated.items():
             if name == "age":
                 self.refuse_age(value)
-            else:
+            elif name != "noise":
                 refuse_unknown(value if name == "finding" else [value], self.values[name], name)
-        row = {"findings": "|".join(findings), "view": view, "sex": sex, "age_years": age}
-        return self.encode(pd.DataFrame([row]))[0]
+        row = {"findings": "|".join(findings), "view": view, "sex": sex}
+        numbers = {"age_years": age, "noise_variance": noise}
+        return self.encode(pd.DataFrame([row | numbers]))[0]
 
     def refuse_age(self, age: float) -> None:
         """Raise an `InputError` unless an age of 0 to 120 is one that the model saw, or near it."""
@@ -153,12 +163,17 @@ class Conditions:
             drop = drop | ((which < rate + 3 * share) & some)
         null = self.hidden(c)
         blocks = self.blocks.values()
+        if not blocks:
+            return c
         parts = [torch.where(drop[:, k, None], null[:, b], c[:, b]) for k, b in enumerate(blocks)]
         return torch.cat(parts, dim=1)
 
 
 def measured_conditions(
-    attributes: Iterable[str], classes: Sequence[str], images: pd.DataFrame
+    attributes: Iterable[str],
+    classes: Sequence[str],
+    images: pd.DataFrame,
+    variances: Sequence[float] = (),
 ) -> Conditions:
     """Return the conditions that a model can learn: the values that its training images have.
 
@@ -167,6 +182,7 @@ def measured_conditions(
     attributes : configuration entry `conditions` of a model
     classes : names of the findings
     images : rows of IMAGES, the training split's
+    variances : of the noise on the image that the model is given, rising
 
     Raises
     ------
@@ -175,6 +191,9 @@ def measured_conditions(
     """
     values = {}
     for name in attributes:
+        if name == "noise":
+            values[name] = list(variances)
+            continue
         stated = images[COLUMN[name]].dropna()
         if stated.empty:
             raise InputError(

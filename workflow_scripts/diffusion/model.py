@@ -13,8 +13,9 @@ from torch import Tensor
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import REMAKE
 from workflow_scripts.diffusion.conditions import Conditions
+from workflow_scripts.diffusion.degradation import Degradation, make_degradation
 from workflow_scripts.diffusion.network import Network, build_network
-from workflow_scripts.diffusion.process import Level, Process, make_process
+from workflow_scripts.diffusion.process import Evaluate, Level, Process, make_process
 
 # The two files of a folder in diffusers' layout.
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -44,9 +45,46 @@ class Model:
         """Height and width of images in pixels."""
         return self.facts["image_size"]
 
-    def denoise(self, x: Tensor, level: Level, c: Tensor) -> Tensor:
-        """Return the expected x_0 of images at a level: see `Process.denoise`."""
-        return self.process.denoise(self.network, x, level, c)
+    @property
+    def channels(self) -> int:
+        """Channels of images."""
+        return self.facts["channels"]
+
+    @property
+    def bits(self) -> int:
+        """Depth of the images that it learned from: 8 or 16."""
+        return self.facts["bits"]
+
+    @property
+    def degradation(self) -> Degradation | None:
+        """What the image that the model is given has gone through; None: it is given none."""
+        return make_degradation(self.facts["given"])
+
+    def denoise(self, x: Tensor, level: Level, c: Tensor, given: Tensor | None = None) -> Tensor:
+        """Return the expected x_0 of images at a level: see `Process.denoise`.
+
+        Parameters
+        ----------
+        given : the degraded images, shaped as x, where the network is given them
+        """
+        return self.process.denoise(beside(self.network, given), x, level, c)
+
+
+def beside(network: Evaluate, given: Tensor | None) -> Evaluate:
+    """Return the network with the given images behind those that it is called with."""
+    if given is None:
+        return network
+    return lambda x, t, c: network(torch.cat([x, given], dim=1), t, c)
+
+
+def given_channels(facts: dict) -> int:
+    """Return how many channels the image has that a model is given beside the noisy one.
+
+    None has a regressor: it sees the degraded image alone.
+    """
+    if facts["given"] is None or facts["diffusion"]["process"] == "regression":
+        return 0
+    return facts["channels"]
 
 
 def load_model(
@@ -71,6 +109,8 @@ def load_model(
         facts = json.loads(path.read_text(encoding="utf-8"))
         size, conditions = facts["image_size"], Conditions(facts["conditions"])
         process = make_process(facts["diffusion"], size, facts["sigma_data"], device)
+        channels, given = facts["channels"], given_channels(facts)
+        make_degradation(facts["given"])
     except FileNotFoundError:
         raise InputError(
             f"{path} is missing, so {folder} holds no model. Name the folder of a trained or "
@@ -79,22 +119,29 @@ def load_model(
     except (ValueError, TypeError, LookupError, AttributeError, InputError) as error:
         raise InputError(f"{path} does not describe a model ({error!r}). {REMAKE}") from None
     if weights is None:
-        network = load_network(folder / "unet", device)
+        network = load_network(folder / "unet", device, channels)
     else:
         network = reweighted(facts, conditions, Path(weights)).to(device)
-    if (network.image_size, network.width) != (size, conditions.width):
+    found = (network.image_size, network.width, network.given)
+    if found != (size, conditions.width, given):
         raise InputError(
-            f"{path} describes images of {size} pixels and {conditions.width} columns of "
-            f"conditions, but the network beside it takes {network.image_size} and "
-            f"{network.width}: they are of different models. {REMAKE}"
+            f"{path} describes images of {size} pixels, {conditions.width} columns of conditions "
+            f"and {given} channels of a given image, but the network beside it takes {found[0]}, "
+            f"{found[1]} and {found[2]}: they are of different models. {REMAKE}"
         )
     if device.type == "cuda":
         network.to(memory_format=torch.channels_last)
     return Model(network, process, conditions, facts)
 
 
-def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Network:
+def load_network(
+    folder: str | Path, device: torch.device | str = "cpu", channels: int = 1
+) -> Network:
     """Load a trained network, ready to evaluate, from a folder in diffusers' layout.
+
+    Parameters
+    ----------
+    channels : of the images that it says something about
 
     Raises
     ------
@@ -105,7 +152,7 @@ def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Netw
     try:
         unet = UNet2DModel.from_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         unet.load_state_dict(load_file(folder / WEIGHTS))
-        network = Network(unet)
+        network = Network(unet, channels)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
@@ -114,14 +161,24 @@ def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Netw
     return network.to(device).eval().requires_grad_(False)
 
 
+def network_of(facts: dict, conditions: Conditions) -> Network:
+    """Return the untrained network that `facts` describes."""
+    return build_network(
+        facts["network"],
+        facts["image_size"],
+        conditions.width,
+        len(conditions.attributes),
+        facts["channels"],
+        given_channels(facts),
+    )
+
+
 def reweighted(facts: dict, conditions: Conditions, weights: Path) -> Network:
     """Return the network that `facts` describes with the weights of a safetensors file."""
     try:
         # Without storage: the weights follow, and no random number is drawn.
         with torch.device("meta"):
-            network = build_network(
-                facts["network"], facts["image_size"], conditions.width, len(conditions.attributes)
-            )
+            network = network_of(facts, conditions)
         network.load_state_dict(load_file(weights), assign=True)
     except (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]

@@ -15,23 +15,36 @@ class Network(nn.Module):
     Its parameters are the UNet's own, so that diffusers alone reads them; the class label k of
     diffusers is the condition vector that is 1 in column k and 0 elsewhere.
 
+    Parameters
+    ----------
+    channels : of the images that it says something about
+
     Attributes
     ----------
     patch_size, image_size : pixels
     width : columns of a condition vector
+    given : channels of the image that it is given beside the noisy one; 0: it is given none
 
     Raises
     ------
     ValueError
-        If the UNet is not one of patches of grey images with an embedding of classes.
+        If the UNet is not one of patches of such images with an embedding of classes.
     """
 
-    def __init__(self, unet: UNet2DModel):
+    def __init__(self, unet: UNet2DModel, channels: int = 1):
         super().__init__()
         self.unet = unet
-        self.patch_size = math.isqrt(unet.config.in_channels)
-        if unet.config.num_class_embeds is None or self.patch_size**2 != unet.config.in_channels:
-            raise ValueError("its network takes no conditions, or no patches of grey images")
+        into, out = unet.config.in_channels, unet.config.out_channels
+        self.channels, self.patch_size = channels, math.isqrt(out // channels)
+        self.given = into // self.patch_size**2 - channels if self.patch_size else -1
+        if (
+            unet.config.num_class_embeds is None
+            or self.given < 0
+            or (out, into)
+            != tuple(n * self.patch_size**2 for n in (channels, channels + self.given))
+        ):
+            kind = "grey images" if channels == 1 else f"images of {channels} channels"
+            raise ValueError(f"its network takes no conditions, or no patches of {kind}")
         self.image_size = unet.config.sample_size * self.patch_size
         self.width = unet.config.num_class_embeds
         unet.class_embedding = ConditionEmbedding.from_pretrained(
@@ -43,17 +56,17 @@ class Network(nn.Module):
                     setattr(module, name, ByteDropout(child.p))
 
     def forward(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        """Evaluate for images x (n, 1, h, w) at times t (n,) under conditions c (n, width).
+        """Evaluate for images x (n, channels + given, h, w) at times t (n,) under c (n, width).
 
         Parameters
         ----------
-        x : what the process calls its network input
+        x : what the process calls its network input, and behind it the given image
         t : whole or fractional, what the process calls its network time
         c : float, rows of `Conditions`
 
         Returns
         -------
-        shaped as x, in the units of the model's `prediction`
+        (n, channels, h, w), in the units of the model's `prediction`
         """
         patches = pixel_unshuffle(x, self.patch_size)
         return pixel_shuffle(self.unet(patches, t, c).sample, self.patch_size)
@@ -87,7 +100,14 @@ class ByteDropout(nn.Dropout):
         return x * random.to(x.dtype).ge_(self.threshold).mul_(1 / (1 - self.p))
 
 
-def build_network(settings: dict, image_size: int, width: int, attributes: int = 1) -> Network:
+def build_network(
+    settings: dict,
+    image_size: int,
+    width: int,
+    attributes: int = 1,
+    channels: int = 1,
+    given: int = 0,
+) -> Network:
     """Build an untrained network; torch's global generator decides its weights.
 
     Parameters
@@ -96,18 +116,20 @@ def build_network(settings: dict, image_size: int, width: int, attributes: int =
     image_size : height and width in pixels
     width : columns of a condition vector
     attributes : blocks of these, of each of which one entry is stated
+    channels : of the images
+    given : channels of the image that the network is given beside
     """
-    channels, patch = settings["channels"], settings["patch_size"]
-    attends = [level in settings["attention_levels"] for level in range(len(channels))]
-    heads = math.gcd(32, *channels)
+    widths, patch = settings["channels"], settings["patch_size"]
+    attends = [level in settings["attention_levels"] for level in range(len(widths))]
+    heads = math.gcd(32, *widths)
     # At least four channels per group: a norm of single channels takes the mean of each away, so
     # that neither brightness nor the four pixels of a patch against each other reach the output.
-    groups = math.gcd(heads, max(1, min(channels) // 4))
+    groups = math.gcd(heads, max(1, min(widths) // 4))
     unet = UNet2DModel(
         sample_size=image_size // patch,
-        in_channels=patch**2,
-        out_channels=patch**2,
-        block_out_channels=channels,
+        in_channels=(channels + given) * patch**2,
+        out_channels=channels * patch**2,
+        block_out_channels=widths,
         layers_per_block=settings["layers_per_block"],
         down_block_types=["AttnDownBlock2D" if a else "DownBlock2D" for a in attends],
         up_block_types=["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
@@ -118,5 +140,6 @@ def build_network(settings: dict, image_size: int, width: int, attributes: int =
         num_class_embeds=width,
     )
     # One embedding per attribute is summed: together they vary as the one of N(0, 1) would.
-    nn.init.normal_(unet.class_embedding.weight, std=attributes**-0.5)
-    return Network(unet)
+    if attributes:
+        nn.init.normal_(unet.class_embedding.weight, std=attributes**-0.5)
+    return Network(unet, channels)

@@ -42,7 +42,7 @@ CLEAN = Level(0.0, 1.0, 0.0)
 
 
 class Process(ABC):
-    """What the three processes share.
+    """What all processes share.
 
     Images are float32 (n, c, h, w), about in [-1, 1]. Times t of a batch are tensors (n,).
 
@@ -112,7 +112,7 @@ class Process(ABC):
         Parameters
         ----------
         network : F; called with images, their times and their conditions
-        x : float32 (n, 1, h, w), at `level`
+        x : float32 (n, c, h, w), at `level`
         c : conditions, (n, width)
         """
         c_skip, c_out, c_in = self.scalings(level.alpha, level.sigma)
@@ -338,6 +338,49 @@ class EDM(Process):
         return Level(ratio, 1.0, ratio)
 
 
+class Regression(Process):
+    """No diffusion: one level, x = x_0 + ε, where ε is what some degradation did to x_0.
+
+    The network says ε, whatever its distribution, and one evaluation gives x_0: the regressor that
+    diffusion is held against, in the same training and under the same names.
+    """
+
+    sigma_range = (1.0, 1.0)
+
+    def levels(self, u: Tensor) -> Tensor:
+        """Return 0."""
+        return torch.zeros_like(u)
+
+    def marginal(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 1 and 1."""
+        one = torch.ones(len(t), 1, 1, 1, device=t.device)
+        return one, one
+
+    def target(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """Return ε."""
+        return eps
+
+    def weight(self, t: Tensor) -> Coefficient:
+        """Return 1."""
+        return 1.0
+
+    def network_time(self, t: Tensor) -> Tensor:
+        """Return 0."""
+        return torch.zeros_like(t, dtype=torch.float32)
+
+    def scalings(self, alpha: Coefficient, sigma: Coefficient) -> tuple[Coefficient, ...]:
+        """Return 1, −1 and 1."""
+        return 1, -1, 1
+
+    def level(self, t: float) -> Level:
+        """Return the one level."""
+        return Level(0.0, 1.0, 1.0)
+
+    def level_at(self, ratio: float) -> Level:
+        """Return the one level."""
+        return self.level(0.0)
+
+
 def make_process(
     settings: dict, image_size: int, sigma_data: float, device: torch.device | str = "cpu"
 ) -> Process:
@@ -354,4 +397,6 @@ def make_process(
         return DDPM(settings, image_size, device)
     if settings["process"] == "vp_sde":
         return VPSDE(settings, image_size)
+    if settings["process"] == "regression":
+        return Regression(settings)
     return EDM(settings, sigma_data)

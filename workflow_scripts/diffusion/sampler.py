@@ -10,14 +10,14 @@ from torch.nn.functional import pad
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.findings import NO_FINDING, column_name
-from workflow_scripts.common.pixels import to_uint8
+from workflow_scripts.common.pixels import to_pixels
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.runtime import progress
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.diffusion.grid import grid
 from workflow_scripts.diffusion.model import Model
 from workflow_scripts.diffusion.noise import noise
-from workflow_scripts.diffusion.process import CLEAN, Level, Process
+from workflow_scripts.diffusion.process import CLEAN, Level, Process, Regression
 from workflow_scripts.diffusion.solvers import Denoise, solve
 
 # What a sampler is where nothing else is asked for: the defaults of the configuration.
@@ -45,7 +45,7 @@ def draw(
     precision: str = "auto",
     **sampler,
 ) -> np.ndarray:
-    """Draw images of what is asked for: uint8 (count, height, width).
+    """Draw images of what is asked for: uint8 or uint16, (count, height, width) or with channels.
 
     Of one finding, with its sampler's seed and settings, these are the very images that the
     workflow draws.
@@ -68,7 +68,7 @@ def draw(
     name = finding if isinstance(finding, str) else "|".join(finding or [])
     seeds = image_seeds(seed, name, range(count))
     bf16 = wants_bf16(precision, model.device)
-    return to_uint8(sample(model, c, seeds, sampler, bf16=bf16))
+    return to_pixels(sample(model, c, seeds, sampler, bf16=bf16), model.bits)
 
 
 def stated(model: Model, class_name: str, condition: dict) -> Tensor:
@@ -97,10 +97,12 @@ def sample(
     sampler: dict,
     guide: Model | None = None,
     bf16: bool = False,
+    given: Tensor | None = None,
+    begin: Tensor | None = None,
 ) -> Tensor:
-    """Return finished images: float32 (n, 1, h, w), about in [-1, 1], on the CPU.
+    """Return finished images: float32 (n, channels, h, w), about in [-1, 1], on the CPU.
 
-    Image k depends on c[k] and seeds[k] alone: see `trajectory`.
+    Image k depends on c[k], seeds[k], given[k] and begin[k] alone: see `trajectory`.
 
     Parameters
     ----------
@@ -109,12 +111,17 @@ def sample(
     sampler : configuration section of a sampler; what it lacks is as in `DEFAULTS`
     guide : the worse model of autoguidance; None guides away from hidden conditions
     bf16 : compute the networks in bfloat16
+    given : what the model is given to each image: degraded images, float32 (n, channels, h, w) in
+        [-1, 1]; of a model that is given none, None
+    begin : images at the first level of `plan`, to go on from instead of from pure noise; of a
+        regressor the degraded images. Shaped as `given`
     """
-    images = torch.empty(len(seeds), 1, model.image_size, model.image_size)
+    images = torch.empty(len(seeds), model.channels, model.image_size, model.image_size)
     size = batch_size(model)
     for start in progress(range(0, len(seeds), size), "sampling", unit="batch"):
         batch = slice(start, start + size)
-        *_, (_, x) = trajectory(model, c[batch], seeds[batch], sampler, guide, bf16)
+        mine = [part if part is None else part[batch] for part in (given, begin)]
+        *_, (_, x) = trajectory(model, c[batch], seeds[batch], sampler, guide, bf16, *mine)
         images[batch] = x
     return images
 
@@ -134,29 +141,33 @@ def trajectory(
     sampler: dict,
     guide: Model | None = None,
     bf16: bool = False,
+    given: Tensor | None = None,
+    begin: Tensor | None = None,
 ) -> Iterator[tuple[Level, Tensor]]:
-    """Yield each level with x_t, from pure noise to the finished images: float32 (n, 1, h, w).
+    """Yield each level with x_t, from the noisiest to the finished images: float32 (n, c, h, w).
 
-    Image k depends on c[k] and seeds[k] alone. Its noise is a function of its seed, and the
+    Image k depends on c[k], seeds[k], given[k] and begin[k] alone. Its noise is a function of its seed, and the
     network always sees `batch_size` images: matrix products of another shape sum in another
     order, which would show as a grey level here and there.
 
     Parameters
     ----------
-    c, seeds, sampler, guide, bf16 : as of `sample`, n <= batch_size(model)
+    c, seeds, sampler, guide, bf16, given, begin : as of `sample`, n <= batch_size(model)
     """
     settings, device, count = DEFAULTS | sampler, model.device, len(seeds)
-    padding = batch_size(model) - count
-    c, seeds = pad(c, (0, 0, 0, padding)).to(device), pad(seeds, (0, padding)).to(device)
-    shape = (1, model.image_size, model.image_size)
+    c, seeds, given, begin = (
+        part if part is None else filled(part, batch_size(model)).to(device)
+        for part in (c, seeds, given, begin)
+    )
+    shape = (model.channels, model.image_size, model.image_size)
     levels = plan(model.process, settings)
-    guided_denoise = guided(model, c, settings, guide)
+    guided_denoise = guided(model, c, settings, guide, given)
 
     def denoise(x: Tensor, level: Level) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return guided_denoise(x, level)
 
-    x = levels[0].sigma * noise(seeds, 0, shape)
+    x = levels[0].sigma * noise(seeds, 0, shape) if begin is None else begin
     solution = solve(
         settings["method"],
         denoise,
@@ -172,12 +183,14 @@ def trajectory(
 
 
 def plan(process: Process, settings: dict) -> list[Level]:
-    """Return the levels of a sampler, from the noisiest on.
+    """Return the levels of a sampler, from the noisiest on. A regressor has one.
 
     Left to itself, a sampler by Heun's method has the spacing that Karras et al. (2022) made for
     it; evenly spaced in time, its first step would go from almost nothing but noise far too far.
     It begins where the network's error is still bearable, unless its method clips x_0.
     """
+    if isinstance(process, Regression):
+        return [process.level(0.0)]
     spacing = settings["spacing"]
     if spacing == "auto" and settings["method"] in ("heun", "edm"):
         spacing = "karras"
@@ -187,32 +200,49 @@ def plan(process: Process, settings: dict) -> list[Level]:
     return grid(process, settings["steps"], spacing, settings["sigma_min"], most)
 
 
-def guided(model: Model, c: Tensor, settings: dict, guide: Model | None = None) -> Denoise:
+def filled(part: Tensor, count: int) -> Tensor:
+    """Return a batch with zeros behind it, `count` in all."""
+    return pad(part, (0, 0) * (part.ndim - 1) + (0, count - len(part)))
+
+
+def guided(
+    model: Model,
+    c: Tensor,
+    settings: dict,
+    guide: Model | None = None,
+    given: Tensor | None = None,
+) -> Denoise:
     """Return the denoiser x_0' + w (x_0 − x_0') of conditions c, for guidance weight w.
 
     x_0' is what the model says with conditions hidden, those of `guided` alone if that is given:
     classifier-free guidance (Ho & Salimans 2022), in one doubled batch. With a `guide` it is what
     that worse model says of the same conditions: autoguidance (Karras et al. 2024). Outside the
     interval low < σ/α <= high there is no guidance (Kynkäänniemi et al. 2024), nor at w = 1.
+
+    Of a model that is given an image, that is hidden (0) with the conditions.
     """
+    if (given is None) != (model.network.given == 0):
+        raise ValueError(f"the network is given {model.network.given} channels: give it as many")
     weight = settings["guidance"]
     low, high = settings["guidance_interval"] or (0.0, math.inf)
 
     def conditional(x: Tensor, level: Level) -> Tensor:
-        return model.denoise(x, level, c)
+        return model.denoise(x, level, c, given)
 
     if weight == 1:
         return conditional
     if guide is None:
         both = torch.cat([c, model.conditions.hidden(c, settings["guided"])])
+        seen = None if given is None else torch.cat([given, torch.zeros_like(given)])
 
         def pair(x: Tensor, level: Level) -> Sequence[Tensor]:
-            return model.denoise(torch.cat([x, x]), level, both).chunk(2)
+            return model.denoise(torch.cat([x, x]), level, both, seen).chunk(2)
     else:
         refuse_foreign(model, guide)
 
         def pair(x: Tensor, level: Level) -> Sequence[Tensor]:
-            return conditional(x, level), guide.denoise(*translated(x, level, model, guide), c)
+            x_guide, level_guide = translated(x, level, model, guide)
+            return conditional(x, level), guide.denoise(x_guide, level_guide, c, given)
 
     def denoise(x: Tensor, level: Level) -> Tensor:
         if not low < level.ratio <= high:
@@ -227,6 +257,7 @@ def refuse_foreign(model: Model, guide: Model) -> None:
     """Raise an `InputError` unless a guide takes the same images and conditions as the model."""
     for what, of, other in (
         ("images of size", model.image_size, guide.image_size),
+        ("channels", model.channels, guide.channels),
         ("the conditions", model.conditions.values, guide.conditions.values),
     ):
         if of != other:

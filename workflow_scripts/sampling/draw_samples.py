@@ -7,7 +7,7 @@ import pandas as pd
 
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.files import whole_file
-from workflow_scripts.common.pixels import to_uint8
+from workflow_scripts.common.pixels import to_pixels
 from workflow_scripts.common.precision import use_tf32, wants_bf16
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.schemas import SAMPLES
@@ -22,7 +22,7 @@ def draw_samples(folder: Path, pixels: Path, index: Path, config: dict) -> None:
     Parameters
     ----------
     folder : the trained model's
-    pixels : output, uint8 (n, height, width) in `.npy`
+    pixels : output in `.npy`, typed and shaped as the images that the model learned from
     index : output, table SAMPLES
     config : `sampler` section, names `model_name` and `sampler_name`, `class_id`, `class_name`,
         `shard`, `device`, `precision`
@@ -36,7 +36,7 @@ def draw_samples(folder: Path, pixels: Path, index: Path, config: dict) -> None:
         c = stated(model, name, sampler["condition"]).expand(len(seeds), -1)
         bf16 = wants_bf16(config["precision"], device)
         use_tf32(bf16)
-        images = to_uint8(sample(model, c, seeds, sampler, guide, bf16))
+        images = to_pixels(sample(model, c, seeds, sampler, guide, bf16), model.bits)
     with whole_file(pixels) as partial:
         np.save(partial, images)
     family = f"{config['model_name']}/{config['sampler_name']}/{pixels.parent.name}"

@@ -9,7 +9,7 @@ import torch
 
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.figures import save_figure
-from workflow_scripts.common.pixels import to_uint8
+from workflow_scripts.common.pixels import to_pixels
 from workflow_scripts.common.precision import use_tf32, wants_bf16
 from workflow_scripts.common.runtime import step
 from workflow_scripts.diffusion.model import load_guide, load_model
@@ -42,7 +42,7 @@ def plot_denoising(folder: Path, strip: Path, config: dict) -> None:
             path = trajectory(model, c[part], seeds[part], sampler, guide, bf16)
             stages = [stage for number, stage in enumerate(path) if number in shown]
             # At one contrast: EDM's x_t begins 80 times as wide as an image.
-            images = [to_uint8(x / math.hypot(level.alpha, level.sigma)) for level, x in stages]
+            images = [to_pixels(x / math.hypot(level.alpha, level.sigma)) for level, x in stages]
             rows.extend(np.stack(images, axis=1))
     figure, axes = plt.subplots(
         len(names), len(shown), figsize=(len(shown), len(names) * 1.05), squeeze=False

@@ -5,6 +5,7 @@ several processes takes its own part. So a run that was resumed goes through the
 that was not, N processes through those of one, and no random state needs saving.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +16,14 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.pixels import to_input
+from workflow_scripts.common.levels import DEPTHS
+from workflow_scripts.common.pixels import scaled, to_input
 from workflow_scripts.common.schemas import IMAGES
 from workflow_scripts.common.seeds import generator, seed_for
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.diffusion.conditions import Conditions
+from workflow_scripts.diffusion.degradation import Degradation
 
 CHUNK = 1024  # images read at a time where all are read
 
@@ -43,13 +46,14 @@ def read_split(images: Path, shards: list[Path], split: str) -> Split:
 
 
 def pixel_deviation(store: ImageStore) -> float:
-    """Return σ_data: the standard deviation of all pixels, in [-1, 1], from their grey levels."""
-    counts = np.zeros(256, dtype=np.int64)
+    """Return σ_data: the standard deviation of all pixels, in [-1, 1], from their levels."""
+    most = DEPTHS[store.bits][1]
+    counts = np.zeros(most + 1, dtype=np.int64)
     for start in range(0, len(store), CHUNK):
         chunk = store.gather(np.arange(start, min(start + CHUNK, len(store))))
-        counts += np.bincount(chunk.ravel(), minlength=256)
+        counts += np.bincount(chunk.ravel(), minlength=most + 1)
     share = counts / counts.sum()
-    value = np.arange(256) / 127.5 - 1
+    value = np.arange(most + 1) / (most / 2) - 1
     mean = share @ value
     return float(np.sqrt(share @ (value - mean) ** 2))
 
@@ -57,7 +61,7 @@ def pixel_deviation(store: ImageStore) -> float:
 class Pixels:
     """The images of a store as networks see them, on a device.
 
-    They live there as uint8 where it is a GPU with twice the room; else each batch is gathered
+    They live there as stored where it is a GPU with twice the room; else each batch is gathered
     from the memory-mapped store, which the page cache keeps.
     """
 
@@ -65,29 +69,33 @@ class Pixels:
         self.store, self.device = store, device
         self.resident = None
         if device.type == "cuda":
-            shape = (len(store), store.size, store.size)
+            # PyTorch computes little with uint16.
+            kept = torch.uint8 if store.bits == 8 else torch.int32
+            shape = (len(store), *store.gather(np.arange(1)).shape[1:])
             free, _ = torch.cuda.mem_get_info(device)
-            if 2 * len(store) * store.size**2 < free:
-                self.resident = torch.empty(shape, dtype=torch.uint8, device=device)
+            if 2 * math.prod(shape) * kept.itemsize < free:
+                self.resident = torch.empty(shape, dtype=kept, device=device)
                 for start in range(0, len(store), CHUNK):
                     chunk = store.gather(np.arange(start, min(start + CHUNK, len(store))))
+                    chunk = chunk if store.bits == 8 else chunk.astype(np.int32)
                     self.resident[start : start + len(chunk)] = torch.from_numpy(chunk)
 
     def __getitem__(self, positions: np.ndarray) -> Tensor:
-        """Return the images at `positions`: float32 (n, 1, h, w) in [-1, 1]."""
+        """Return the images at `positions`: float32 (n, c, h, w) in [-1, 1]."""
         if self.resident is None:
             return to_input(self.store.gather(positions), self.device)
         rows = torch.from_numpy(positions).to(self.device, non_blocking=True)
-        return self.resident[rows, None].float() / 127.5 - 1
+        return scaled(self.resident[rows], self.store.bits)
 
 
 class Batch(NamedTuple):
     """What a step learns from, n images of h × w pixels."""
 
-    x0: Tensor  # images, float32 (n, 1, h, w) in [-1, 1]
-    eps: Tensor  # noise, float32 (n, 1, h, w)
+    x0: Tensor  # images, float32 (n, channels, h, w) in [-1, 1]
+    eps: Tensor  # noise, shaped as x0
     u: Tensor  # which quantile of the noise levels, float32 (n,) in [0, 1)
     c: Tensor  # conditions, some hidden, float32 (n, width)
+    given: Tensor | None = None  # degraded images, some hidden, shaped as x0, or none at all
 
 
 class Batches:
@@ -100,6 +108,8 @@ class Batches:
     settings : the configuration section `training` of a model
     device : where the batches are made
     rank, world : number of this process, and of all; they divide `batch_size`
+    degradation : of the image that the network is given; None: it is given none
+    regression : the network sees the degraded image alone: `eps` is then what was done to x_0
     """
 
     def __init__(
@@ -110,10 +120,18 @@ class Batches:
         device: torch.device,
         rank: int = 0,
         world: int = 1,
+        degradation: Degradation | None = None,
+        regression: bool = False,
     ):
         self.pixels = Pixels(split.store, device)
-        self.c = conditions.encode(split.table).to(device)
-        self.conditions = conditions
+        self.conditions, self.degradation = conditions, degradation
+        self.regression = regression
+        if "noise" in conditions.values:
+            self.variances = torch.tensor(degradation.variances, device=device)
+            self.c = encoded_variances(conditions, degradation).to(device)
+        else:
+            self.variances = None
+            self.c = conditions.encode(split.table).to(device)
         classes = split.table["class_id"].to_numpy()
         self.edges = class_probabilities(classes, settings["class_sampling"]).cumsum()
         self.size, self.seed = settings["batch_size"], settings["seed"]
@@ -133,9 +151,28 @@ class Batches:
         drop = torch.rand(n, 1 + len(self.conditions.attributes), generator=stream, device=device)
         x0 = self.pixels[positions]
         eps = torch.randn(n, *x0.shape[1:], generator=stream, device=device)
-        c = self.c[torch.from_numpy(positions).to(device, non_blocking=True)]
-        c = self.conditions.dropped(c, self.label_dropout, drop[self.mine])
-        return Batch(x0, eps[self.mine], u[self.mine], c)
+        which = torch.from_numpy(positions).to(device, non_blocking=True)
+        if self.degradation is None:
+            c = self.conditions.dropped(self.c[which], self.label_dropout, drop[self.mine])
+            return Batch(x0, eps[self.mine], u[self.mine], c)
+        shape = (n, self.degradation.draws, *x0.shape[1:])
+        normal = torch.randn(shape, generator=stream, device=device)[self.mine]
+        variance = torch.zeros(len(x0), device=device)
+        if self.variances is not None:
+            which = torch.randint(len(self.variances), (n,), generator=stream, device=device)
+            which = which[self.mine]
+            variance = self.variances[which]
+        given = self.degradation(x0, normal, variance)
+        c = self.conditions.dropped(self.c[which], self.label_dropout, drop[self.mine])
+        if self.regression:
+            return Batch(x0, given - x0, u[self.mine], c)
+        hidden = (drop[self.mine, 0] < self.label_dropout).view(-1, 1, 1, 1)
+        return Batch(x0, eps[self.mine], u[self.mine], c, given.masked_fill(hidden, 0))
+
+
+def encoded_variances(conditions: Conditions, degradation: Degradation) -> Tensor:
+    """Return c of each variance of a degradation's noise: float32 (variances, width)."""
+    return conditions.encode(pd.DataFrame({"noise_variance": list(degradation.variances)}))
 
 
 def class_probabilities(classes: np.ndarray, sampling: str) -> np.ndarray:

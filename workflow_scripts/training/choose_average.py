@@ -60,7 +60,9 @@ def choose_average(
         widths = config["ema"]
         for width in progress(widths_between(*widths, LENGTHS), "averages", unit="average"):
             model.network.load_state_dict(combined(first, second, coefficients(widths, width)))
-            loss = validation_loss(model.network, model.process, model.conditions, held_out, bf16)
+            loss = validation_loss(
+                model.network, model.process, model.conditions, held_out, bf16, model.degradation
+            )
             # What is no number is no better than infinite.
             loss = loss if math.isfinite(loss) else math.inf
             rows.append({"sigma_rel": width, "validation_loss": loss})

@@ -143,9 +143,11 @@ def train(
     with StopSignal() as stop, bar:
         for step in range(first, steps):
             done = step + 1
-            x0, eps, u, c = batches[step]
+            x0, eps, u, c, given = batches[step]
             t = process.levels(u)
             x = process.network_input(process.noisy(x0, eps, t), t)
+            if given is not None:
+                x = torch.cat([x, given], dim=1)
             torch.manual_seed(seed_for(settings["seed"], "dropout", step, fabric.global_rank))
             loss = process.loss(model(x, process.network_time(t), c), x0, eps, t).mean()
             fabric.backward(loss)

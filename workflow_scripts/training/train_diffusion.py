@@ -16,7 +16,8 @@ from workflow_scripts.common.schemas import SEEN, TRAINING_LOG
 from workflow_scripts.common.tables import write_table
 from workflow_scripts.common.weights import write_weights
 from workflow_scripts.diffusion.conditions import measured_conditions
-from workflow_scripts.diffusion.network import build_network
+from workflow_scripts.diffusion.degradation import make_degradation
+from workflow_scripts.diffusion.model import network_of
 from workflow_scripts.training.batches import Split, pixel_deviation, read_split
 from workflow_scripts.training.checkpoint import Checkpoint
 from workflow_scripts.training.parallel import launch
@@ -51,7 +52,8 @@ def train_diffusion(
     progress : output, picture of what the short average drew on the way
     checkpoints : folder for the state of the run; the last one stays there until `choose_average`
         empties it: a run that is killed before Snakemake has noted its end does not begin anew
-    config : `model` (a section of `models`), `classes` (names), `precision`, and of the resources
+    config : `model` (a section of `models`, and where the network is given an image, how that is
+        degraded: `given`, as in model.json), `classes` (names), `precision`, and of the resources
         `device`, `processes`, `checkpoint_minutes`, and where it is given `checkpoint_steps`
     code : fingerprint of the code, so that other code does not resume this run
     allowed : how many GPUs the whole run may use at once; None: any number
@@ -96,20 +98,26 @@ def describe(training: Split, model: dict, classes: list[str]) -> dict:
 
     `macs` are the multiply-adds of one evaluation of the network for one image.
     """
-    conditions = measured_conditions(model["conditions"], classes, training.table)
-    size = training.store.size
-    with torch.device("meta"):  # no storage, no arithmetic
-        network = build_network(
-            model["network"], size, conditions.width, len(conditions.attributes)
-        )
-        with FlopCounterMode(display=False) as counter:
-            network(torch.zeros(1, 1, size, size), torch.zeros(1), torch.zeros(1, network.width))
-    return {
-        "image_size": size,
+    store, given = training.store, model.get("given")
+    degradation = make_degradation(given)
+    variances = degradation.variances if degradation else ()
+    conditions = measured_conditions(model["conditions"], classes, training.table, variances)
+    about = {
+        "image_size": store.size,
+        "channels": store.channels,
+        "bits": store.bits,
+        "given": given,
         "network": model["network"],
         "diffusion": model["diffusion"],
-        "sigma_data": pixel_deviation(training.store),
+        "sigma_data": pixel_deviation(store),
         "conditions": conditions.values,
+    }
+    with torch.device("meta"):  # no storage, no arithmetic
+        network = network_of(about, conditions)
+        x = torch.zeros(1, network.channels + network.given, store.size, store.size)
+        with FlopCounterMode(display=False) as counter:
+            network(x, torch.zeros(1), torch.zeros(1, network.width))
+    return about | {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "macs": counter.get_total_flops() // 2,
     }

@@ -1,13 +1,16 @@
 """The loss on held-out images, always at the same noise, so that two networks can be compared."""
 
 import numpy as np
+import pandas as pd
 import torch
 
 from workflow_scripts.common.pixels import to_input
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.diffusion.conditions import Conditions
+from workflow_scripts.diffusion.degradation import Degradation
+from workflow_scripts.diffusion.model import beside
 from workflow_scripts.diffusion.network import Network
-from workflow_scripts.diffusion.process import Process
+from workflow_scripts.diffusion.process import Process, Regression
 from workflow_scripts.training.batches import Split
 
 VALIDATION_IMAGES = 512  # evenly spaced ones, where the split has more
@@ -21,6 +24,7 @@ def validation_loss(
     conditions: Conditions,
     split: Split,
     bf16: bool = False,
+    degradation: Degradation | None = None,
 ) -> float:
     """Return the mean loss of a network on images of a split, all conditions stated.
 
@@ -30,6 +34,7 @@ def validation_loss(
     Parameters
     ----------
     bf16 : compute the network in bfloat16
+    degradation : of the image that the network is given, and a regressor sees alone
     """
     device = next(network.parameters()).device
     # Drawn on the CPU, so that they are the same on every device.
@@ -37,15 +42,26 @@ def validation_loss(
     count = min(VALIDATION_IMAGES, len(split.table))
     chosen = np.linspace(0, len(split.table) - 1, count).astype(np.int64)
     u = (torch.randperm(count, generator=stream) + 0.5) / count
-    c = conditions.encode(split.table.iloc[chosen])
+    known = split.table.iloc[chosen]
+    variance = torch.zeros(count)
+    if "noise" in conditions.values:  # each in turn
+        variance = torch.tensor(degradation.variances).repeat(count)[:count]
+        known = pd.DataFrame({"noise_variance": variance.double().numpy()})
+    c = conditions.encode(known)
     total = 0.0
     for start in range(0, count, BATCH):
         batch = slice(start, start + BATCH)
         x0 = to_input(split.store.gather(chosen[batch]), device)
-        eps = torch.randn(x0.shape, generator=stream).to(device)
+        eps, given = torch.randn(x0.shape, generator=stream).to(device), None
+        if degradation is not None:
+            shape = (len(x0), degradation.draws, *x0.shape[1:])
+            normal = torch.randn(shape, generator=stream).to(device)
+            given = degradation(x0, normal, variance[batch].to(device))
+            if isinstance(process, Regression):
+                eps, given = given - x0, None
         t = process.levels(u[batch].to(device))
         x = process.network_input(process.noisy(x0, eps, t), t)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            output = network(x, process.network_time(t), c[batch].to(device))
+            output = beside(network, given)(x, process.network_time(t), c[batch].to(device))
         total += process.loss(output, x0, eps, t).sum().item()
     return total / count

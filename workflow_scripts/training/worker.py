@@ -8,8 +8,9 @@ from lightning_fabric import Fabric
 
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.diffusion.conditions import Conditions
-from workflow_scripts.diffusion.network import build_network
-from workflow_scripts.diffusion.process import make_process
+from workflow_scripts.diffusion.degradation import make_degradation
+from workflow_scripts.diffusion.model import network_of
+from workflow_scripts.diffusion.process import Regression, make_process
 from workflow_scripts.training.batches import Batches, read_split
 from workflow_scripts.training.checkpoint import Checkpoint
 from workflow_scripts.training.loop import train
@@ -39,12 +40,11 @@ def train_model(
     """
     conditions = Conditions(facts["conditions"])
     torch.manual_seed(seed_for(settings["seed"], "weights"))
-    network = build_network(
-        facts["network"], facts["image_size"], conditions.width, len(conditions.attributes)
-    )
+    network = network_of(facts, conditions)
     process = make_process(
         facts["diffusion"], facts["image_size"], facts["sigma_data"], fabric.device
     )
+    degradation = make_degradation(facts["given"])
     batches = Batches(
         read_split(images, shards, "train"),
         conditions,
@@ -52,14 +52,19 @@ def train_model(
         fabric.device,
         fabric.global_rank,
         fabric.world_size,
+        degradation,
+        isinstance(process, Regression),
     )
+    held_out = read_split(images, shards, "val")
     validate = partial(
         validation_loss,
         process=process,
         conditions=conditions,
-        split=read_split(images, shards, "val"),
+        split=held_out,
         bf16=bf16,
+        degradation=degradation,
     )
-    size = facts["image_size"]
-    grid = ProgressGrid(process, conditions, size, bf16, fabric.device, progress)
+    grid = ProgressGrid(
+        process, conditions, held_out.store, bf16, fabric.device, progress, degradation
+    )
     train(fabric, network, process, batches, settings, checkpoint, validate, grid)
