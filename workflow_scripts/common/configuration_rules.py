@@ -117,47 +117,56 @@ def split_rules(config: dict, sound: Sound) -> Iterator[str]:
 def model_rules(config: dict, sound: Sound) -> Iterator[str]:
     """A model must fit the images, its own levels, its GPUs and what the chain asks of it."""
     for name, where, model in entries(config, sound, "models"):
-        network, training, gpus = model["network"], model["training"], model["gpus"]
-        levels = len(network["channels"])
-        factor = network["patch_size"] * 2 ** (levels - 1)
         if name == EARLY:
             yield (
                 f"{where}: the name is taken: autoguidance {EARLY} is each model's own average "
                 "from early in its training; give the model another name"
             )
-        if sound("tensors", "size") and config["tensors"]["size"] % factor:
-            yield (
-                f"tensors.size: {config['tensors']['size']} is not divisible by {factor}, which is "
-                f"patch_size {network['patch_size']} times 2 for each of the {levels - 1} "
-                f"halvings of {where}; give a multiple of {factor}, or fewer channels"
-            )
-        for level in network["attention_levels"]:
-            if level >= levels:
-                yield (
-                    f"{where}.network.attention_levels: {level} is no index into the {levels} "
-                    f"channels; give 0 to {levels - 1}"
-                )
+        yield from network_problems(config, sound, where, model["network"])
         if "finding" not in model["conditions"]:
             yield (
                 f"{where}.conditions: finding is missing; images are drawn class by class, so a "
                 "model must be told the class: add finding"
             )
-        if training["warmup_steps"] >= training["steps"]:
+        yield from training_problems(where, model["training"], model["gpus"])
+
+
+def network_problems(config: dict, sound: Sound, where: str, network: dict) -> Iterator[str]:
+    """A network must fit the images, and attend at levels that it has."""
+    levels = len(network["channels"])
+    factor = network["patch_size"] * 2 ** (levels - 1)
+    if sound("tensors", "size") and config["tensors"]["size"] % factor:
+        yield (
+            f"tensors.size: {config['tensors']['size']} is not divisible by {factor}, which is "
+            f"patch_size {network['patch_size']} times 2 for each of the {levels - 1} "
+            f"halvings of {where}; give a multiple of {factor}, or fewer channels"
+        )
+    for level in network["attention_levels"]:
+        if level >= levels:
             yield (
-                f"{where}.training.warmup_steps: {training['warmup_steps']} leaves nothing of the "
-                f"{training['steps']} steps for the decay; give less"
+                f"{where}.network.attention_levels: {level} is no index into the {levels} "
+                f"channels; give 0 to {levels - 1}"
             )
-        if training["batch_size"] % gpus:
-            yield (
-                f"{where}.training.batch_size: {training['batch_size']} images cannot be dealt "
-                f"evenly to {gpus} GPUs; give a multiple of {gpus}, or other gpus"
-            )
-        short, long = training["ema"]
-        if short >= long:
-            yield (
-                f"{where}.training.ema: {shown(training['ema'])} is not in order; give two "
-                "different widths, the shorter average first"
-            )
+
+
+def training_problems(where: str, training: dict, gpus: int) -> Iterator[str]:
+    """A training must have steps to decay in, and a batch that its GPUs can share."""
+    if training["warmup_steps"] >= training["steps"]:
+        yield (
+            f"{where}.training.warmup_steps: {training['warmup_steps']} leaves nothing of the "
+            f"{training['steps']} steps for the decay; give less"
+        )
+    if training["batch_size"] % gpus:
+        yield (
+            f"{where}.training.batch_size: {training['batch_size']} images cannot be dealt "
+            f"evenly to {gpus} GPUs; give a multiple of {gpus}, or other gpus"
+        )
+    short, long = training["ema"]
+    if short >= long:
+        yield (
+            f"{where}.training.ema: {shown(training['ema'])} is not in order; give two "
+            "different widths, the shorter average first"
+        )
 
 
 def column_rules(config: dict, sound: Sound) -> Iterator[str]:
@@ -175,42 +184,46 @@ def column_rules(config: dict, sound: Sound) -> Iterator[str]:
 
 
 def process_rules(config: dict, sound: Sound) -> Iterator[str]:
-    """Objective and schedule must be defined together."""
+    """Objective and schedule of a model must be defined together."""
     for _, where, model in entries(config, sound, "models"):
-        diffusion, where = model["diffusion"], f"{where}.diffusion"
-        if diffusion["loss"] != "l2" and diffusion.get("weighting") == "min_snr":
+        yield from diffusion_problems(f"{where}.diffusion", model["diffusion"])
+
+
+def diffusion_problems(where: str, diffusion: dict) -> Iterator[str]:
+    """Objective and schedule must be defined together."""
+    if diffusion["loss"] != "l2" and diffusion.get("weighting") == "min_snr":
+        yield (
+            f"{where}.weighting: min_snr is derived for squared errors and means nothing for "
+            f"loss {diffusion['loss']}; set weighting to none, or loss to l2"
+        )
+    if diffusion["process"] != "ddpm":
+        return
+    if diffusion["zero_terminal_snr"] and diffusion["prediction"] == "epsilon":
+        yield (
+            f"{where}: zero_terminal_snr with prediction epsilon is undefined: the last step "
+            "holds nothing but noise, so x0 cannot be computed from the predicted noise; set "
+            "prediction to v or sample, or zero_terminal_snr to false"
+        )
+    betas, timesteps = diffusion["betas"], diffusion["timesteps"]
+    if diffusion["schedule"] != "betas":
+        if betas is not None:
             yield (
-                f"{where}.weighting: min_snr is derived for squared errors and means nothing for "
-                f"loss {diffusion['loss']}; set weighting to none, or loss to l2"
+                f"{where}.betas: schedule {diffusion['schedule']} computes its own; remove "
+                "betas, or set schedule to betas"
             )
-        if diffusion["process"] != "ddpm":
-            continue
-        if diffusion["zero_terminal_snr"] and diffusion["prediction"] == "epsilon":
-            yield (
-                f"{where}: zero_terminal_snr with prediction epsilon is undefined: the last step "
-                "holds nothing but noise, so x0 cannot be computed from the predicted noise; set "
-                "prediction to v or sample, or zero_terminal_snr to false"
-            )
-        betas, timesteps = diffusion["betas"], diffusion["timesteps"]
-        if diffusion["schedule"] != "betas":
-            if betas is not None:
-                yield (
-                    f"{where}.betas: schedule {diffusion['schedule']} computes its own; remove "
-                    "betas, or set schedule to betas"
-                )
-        elif betas is None:
-            yield f"{where}.betas: missing; schedule betas reads {timesteps} numbers from it"
-        elif len(betas) != timesteps:
-            yield (
-                f"{where}.betas: {len(betas)} numbers for {timesteps} timesteps; give one for each, "
-                "or set timesteps to how many there are"
-            )
-        elif (signal := math.prod(1 - beta for beta in betas)) < LEAST_SIGNAL:
-            yield (
-                f"{where}.betas: they leave {signal:.0e} of the signal at the last time step (the "
-                f"product of all 1 - beta), too little to compute with; give smaller ones, that "
-                f"leave {LEAST_SIGNAL:g} at least"
-            )
+    elif betas is None:
+        yield f"{where}.betas: missing; schedule betas reads {timesteps} numbers from it"
+    elif len(betas) != timesteps:
+        yield (
+            f"{where}.betas: {len(betas)} numbers for {timesteps} timesteps; give one for each, "
+            "or set timesteps to how many there are"
+        )
+    elif (signal := math.prod(1 - beta for beta in betas)) < LEAST_SIGNAL:
+        yield (
+            f"{where}.betas: they leave {signal:.0e} of the signal at the last time step (the "
+            f"product of all 1 - beta), too little to compute with; give smaller ones, that "
+            f"leave {LEAST_SIGNAL:g} at least"
+        )
 
 
 def sampler_rules(config: dict, sound: Sound) -> Iterator[str]:
