@@ -145,7 +145,7 @@ def test_every_noise_of_an_image_is_a_draw_of_its_own(model, monkeypatch):
         drawn.append(draw)
         return noise(seeds, draw, shape)
 
-    monkeypatch.setattr("workflow_scripts.diffusion.sampler.noise", spy)
+    monkeypatch.setattr("workflow_scripts.diffusion.process.noise", spy)
     sample(model, c, seeds, {"method": "ddpm", "steps": 4})
     assert drawn == [0, 1, 2, 3, 4]
 

@@ -1,6 +1,6 @@
 """Diffusion processes: how an image becomes noise, what the network says, and what its error costs.
 
-Everywhere x_t = α x_0 + σ ε with ε ~ N(0, 1), and the network F says what x_0 is by
+Everywhere x_t = α x_0 + σ ε with ε ~ N(0, 1) at each pixel, and the network F says what x_0 is by
 x_0 = c_skip x_t + c_out F(c_in x_t). A process is the choice of α and σ as functions of its time t,
 of the three scalings, and of how often each t is trained. Training works on tensors and never
 waits for the device; sampling plans its levels in float64.
@@ -8,7 +8,7 @@ waits for the device; sampling plans its levels in float64.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from workflow_scripts.diffusion.noise import noise
 from workflow_scripts.diffusion.schedule import alpha_bars, resolution_shift
+from workflow_scripts.diffusion.simplex import simplex_noise
 
 Coefficient = float | Tensor
 Evaluate = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -57,8 +59,24 @@ class Process(ABC):
 
     def __init__(self, settings: dict):
         self.loss_function = LOSSES[settings["loss"]]
+        self.simplex = settings.get("noise") == "simplex"
+
+    def noise(self, seeds: Tensor, draw: int, shape: Sequence[int]) -> Tensor:
+        """Draw ε: float32 (n, *shape), a function of (seed, draw), of mean 0 and variance 1.
+
+        Normal and independent from pixel to pixel (`noise.noise`), or smooth (`simplex_noise`) where
+        the model was trained so.
+        """
+        return (simplex_noise if self.simplex else noise)(seeds, draw, shape)
 
     # Training
+
+    def eps(self, shape: Sequence[int], stream: torch.Generator) -> Tensor:
+        """Draw ε of a batch from a stream: float32 (n, c, h, w), on the stream's device."""
+        if not self.simplex:
+            return normal(shape, stream)
+        seeds = torch.randint(2**62, shape[:1], generator=stream, device=stream.device)
+        return simplex_noise(seeds, 0, shape[1:])
 
     @abstractmethod
     def levels(self, u: Tensor) -> Tensor:
@@ -129,6 +147,11 @@ class Process(ABC):
 
         Beyond the process's range the level keeps its ratio, and its time is the nearest there is.
         """
+
+
+def normal(shape: Sequence[int], stream: torch.Generator) -> Tensor:
+    """Draw standard normal noise from a stream: float32, on the stream's device."""
+    return torch.randn(shape, generator=stream, device=stream.device)
 
 
 class VariancePreserving(Process):

@@ -16,7 +16,6 @@ from workflow_scripts.common.runtime import progress
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.diffusion.grid import grid
 from workflow_scripts.diffusion.model import Model
-from workflow_scripts.diffusion.noise import noise
 from workflow_scripts.diffusion.process import CLEAN, Level, Process, Regression
 from workflow_scripts.diffusion.solvers import Denoise, solve
 
@@ -167,13 +166,13 @@ def trajectory(
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return guided_denoise(x, level)
 
-    x = levels[0].sigma * noise(seeds, 0, shape) if begin is None else begin
+    x = levels[0].sigma * model.process.noise(seeds, 0, shape) if begin is None else begin
     solution = solve(
         settings["method"],
         denoise,
         x,
         levels,
-        noise=lambda step: noise(seeds, 1 + step, shape),
+        noise=lambda step: model.process.noise(seeds, 1 + step, shape),
         level_at=model.process.level_at,
         churn=settings["churn"],
     )

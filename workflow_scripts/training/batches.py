@@ -6,6 +6,7 @@ that was not, N processes through those of one, and no random state needs saving
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.diffusion.conditions import Conditions
 from workflow_scripts.diffusion.degradation import Degradation
+from workflow_scripts.diffusion.process import normal
 
 CHUNK = 1024  # images read at a time where all are read
 
@@ -110,6 +112,7 @@ class Batches:
     rank, world : number of this process, and of all; they divide `batch_size`
     degradation : of the image that the network is given; None: it is given none
     regression : the network sees the degraded image alone: `eps` is then what was done to x_0
+    eps : draws noise of a shape from a stream, as a process does
     """
 
     def __init__(
@@ -122,10 +125,11 @@ class Batches:
         world: int = 1,
         degradation: Degradation | None = None,
         regression: bool = False,
+        eps: Callable[[Sequence[int], torch.Generator], Tensor] = normal,
     ):
         self.pixels = Pixels(split.store, device)
         self.conditions, self.degradation = conditions, degradation
-        self.regression = regression
+        self.regression, self.eps = regression, eps
         if "noise" in conditions.values:
             self.variances = torch.tensor(degradation.variances, device=device)
             self.c = encoded_variances(conditions, degradation).to(device)
@@ -150,7 +154,7 @@ class Batches:
         u = (start + torch.arange(n, device=device)) / n % 1
         drop = torch.rand(n, 1 + len(self.conditions.attributes), generator=stream, device=device)
         x0 = self.pixels[positions]
-        eps = torch.randn(n, *x0.shape[1:], generator=stream, device=device)
+        eps = self.eps((n, *x0.shape[1:]), stream)
         which = torch.from_numpy(positions).to(device, non_blocking=True)
         if self.degradation is None:
             c = self.conditions.dropped(self.c[which], self.label_dropout, drop[self.mine])

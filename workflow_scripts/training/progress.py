@@ -52,7 +52,7 @@ class ProgressGrid:
         self.c = torch.stack([conditions.vector(finding) for finding in asked]).to(device)
         stream = torch.Generator().manual_seed(seed_for("progress"))
         shape = (COLUMNS, store.channels, store.size, store.size)
-        noise = torch.randn(shape, generator=stream)
+        noise = process.eps(shape, stream)
         # Evenly in log SNR, from what no image shows through to what no eye sees.
         low, high = process.sigma_range
         ratios = np.geomspace(min(high, 80), max(low, 0.02), STEPS)

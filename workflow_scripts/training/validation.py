@@ -52,7 +52,7 @@ def validation_loss(
     for start in range(0, count, BATCH):
         batch = slice(start, start + BATCH)
         x0 = to_input(split.store.gather(chosen[batch]), device)
-        eps, given = torch.randn(x0.shape, generator=stream).to(device), None
+        eps, given = process.eps(x0.shape, stream).to(device), None
         if degradation is not None:
             shape = (len(x0), degradation.draws, *x0.shape[1:])
             normal = torch.randn(shape, generator=stream).to(device)

@@ -54,6 +54,7 @@ def train_model(
         fabric.world_size,
         degradation,
         isinstance(process, Regression),
+        process.eps,
     )
     held_out = read_split(images, shards, "val")
     validate = partial(
