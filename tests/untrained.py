@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from workflow_scripts.diffusion.conditions import Conditions
-from workflow_scripts.diffusion.model import network_of
+from workflow_scripts.diffusion.network import network_of
 
 NETWORK = {
     "patch_size": 2,

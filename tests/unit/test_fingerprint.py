@@ -154,7 +154,7 @@ def test_what_records_or_keeps_a_product_does_not_make_it_anew():
 def test_what_draws_images_trains_no_model_anew():
     reached = reachable(ROOT / PACKAGE / "training" / "train_diffusion.py")
     engine = ROOT / PACKAGE / "diffusion"
-    drawing = {engine / f"{name}.py" for name in ("sampler", "solvers", "noise", "grid", "model")}
+    drawing = {engine / f"{name}.py" for name in ("sampler", "solvers", "grid", "model")}
     assert all(path.is_file() for path in drawing)
     assert engine / "process.py" in reached
     assert not drawing & reached

@@ -14,8 +14,8 @@ from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import REMAKE
 from workflow_scripts.diffusion.conditions import Conditions
 from workflow_scripts.diffusion.degradation import Degradation, make_degradation
-from workflow_scripts.diffusion.network import Network, build_network
-from workflow_scripts.diffusion.process import Evaluate, Level, Process, make_process
+from workflow_scripts.diffusion.network import Network, beside, given_channels, network_of
+from workflow_scripts.diffusion.process import Level, Process, make_process
 
 # The two files of a folder in diffusers' layout.
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -68,23 +68,6 @@ class Model:
         given : the degraded images, shaped as x, where the network is given them
         """
         return self.process.denoise(beside(self.network, given), x, level, c)
-
-
-def beside(network: Evaluate, given: Tensor | None) -> Evaluate:
-    """Return the network with the given images behind those that it is called with."""
-    if given is None:
-        return network
-    return lambda x, t, c: network(torch.cat([x, given], dim=1), t, c)
-
-
-def given_channels(facts: dict) -> int:
-    """Return how many channels the image has that a model is given beside the noisy one.
-
-    None has a regressor: it sees the degraded image alone.
-    """
-    if facts["given"] is None or facts["diffusion"]["process"] == "regression":
-        return 0
-    return facts["channels"]
 
 
 def load_model(
@@ -159,18 +142,6 @@ def load_network(
             f"{folder} holds no model that can be loaded ({reason}). {REMAKE}"
         ) from None
     return network.to(device).eval().requires_grad_(False)
-
-
-def network_of(facts: dict, conditions: Conditions) -> Network:
-    """Return the untrained network that `facts` describes."""
-    return build_network(
-        facts["network"],
-        facts["image_size"],
-        conditions.width,
-        len(conditions.attributes),
-        facts["channels"],
-        given_channels(facts),
-    )
 
 
 def reweighted(facts: dict, conditions: Conditions, weights: Path) -> Network:

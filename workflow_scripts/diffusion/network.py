@@ -1,12 +1,15 @@
 """The denoising network: diffusers' UNet2DModel on patches of pixels, told what to show."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from workflow_scripts.diffusion.conditions import Conditions
 
 
 class Network(nn.Module):
@@ -143,3 +146,32 @@ def build_network(
     if attributes:
         nn.init.normal_(unet.class_embedding.weight, std=attributes**-0.5)
     return Network(unet, channels)
+
+
+def network_of(facts: dict, conditions: Conditions) -> Network:
+    """Return the untrained network that `facts` describes."""
+    return build_network(
+        facts["network"],
+        facts["image_size"],
+        conditions.width,
+        len(conditions.attributes),
+        facts["channels"],
+        given_channels(facts),
+    )
+
+
+def given_channels(facts: dict) -> int:
+    """Return how many channels the image has that a model is given beside the noisy one.
+
+    None has a regressor: it sees the degraded image alone.
+    """
+    if facts["given"] is None or facts["diffusion"]["process"] == "regression":
+        return 0
+    return facts["channels"]
+
+
+def beside(network: Callable[..., Tensor], given: Tensor | None) -> Callable[..., Tensor]:
+    """Return the network with the given images behind those that it is called with."""
+    if given is None:
+        return network
+    return lambda x, t, c: network(torch.cat([x, given], dim=1), t, c)

@@ -15,8 +15,7 @@ from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.diffusion.conditions import Conditions
 from workflow_scripts.diffusion.degradation import Degradation
-from workflow_scripts.diffusion.model import beside
-from workflow_scripts.diffusion.network import Network
+from workflow_scripts.diffusion.network import Network, beside
 from workflow_scripts.diffusion.process import CLEAN, Process, Regression
 
 COLUMNS = 8

@@ -17,7 +17,7 @@ from workflow_scripts.common.tables import write_table
 from workflow_scripts.common.weights import write_weights
 from workflow_scripts.diffusion.conditions import measured_conditions
 from workflow_scripts.diffusion.degradation import make_degradation
-from workflow_scripts.diffusion.model import network_of
+from workflow_scripts.diffusion.network import network_of
 from workflow_scripts.training.batches import Split, pixel_deviation, read_split
 from workflow_scripts.training.checkpoint import Checkpoint
 from workflow_scripts.training.parallel import launch

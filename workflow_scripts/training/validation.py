@@ -8,8 +8,7 @@ from workflow_scripts.common.pixels import to_input
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.diffusion.conditions import Conditions
 from workflow_scripts.diffusion.degradation import Degradation
-from workflow_scripts.diffusion.model import beside
-from workflow_scripts.diffusion.network import Network
+from workflow_scripts.diffusion.network import Network, beside
 from workflow_scripts.diffusion.process import Process, Regression
 from workflow_scripts.training.batches import Split
 

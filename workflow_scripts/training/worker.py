@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from workflow_scripts.common.seeds import seed_for
 from workflow_scripts.diffusion.conditions import Conditions
 from workflow_scripts.diffusion.degradation import make_degradation
-from workflow_scripts.diffusion.model import network_of
+from workflow_scripts.diffusion.network import network_of
 from workflow_scripts.diffusion.process import Regression, make_process
 from workflow_scripts.training.batches import Batches, read_split
 from workflow_scripts.training.checkpoint import Checkpoint
