@@ -6,11 +6,8 @@ def outside(wildcards):
     return [
         LABEL_TABLE,
         *(f"{NIH_DIR}/{name}.tar.gz" for name in ARCHIVES if KIND == "nih" and NIH_DIR),
-        *(
-            config["split"][name]
-            for name in ("train_val_list", "test_list")
-            if OFFICIAL
-        ),
+        *SPLIT_LISTS.values(),
+        *DATA_FILES,
         *(
             path
             for name in READERS

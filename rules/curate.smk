@@ -2,7 +2,6 @@
 
 from workflow_scripts.common.findings import vocabulary
 
-FOLDER = config["dataset"]["folder"]
 OFFICIAL = config["split"]["method"] == "official"
 # What each way to split goes by, beside the lists that `official` takes as inputs.
 HOW_SPLIT = {
@@ -13,16 +12,36 @@ HOW_SPLIT = {
         else ("method", "fractions", "seed")
     )
 }
+# The lists of `official`: the user's, or those that list_images writes.
+SPLIT_LISTS = {
+    name: config["split"][name] or STATED_SPLITS[name]
+    for name in ("train_val_list", "val_list", "test_list")
+    if OFFICIAL and (config["split"][name] or name in STATED_SPLITS)
+}
 SPLIT_FILES = {name: f"{DATA}/splits/{name}.csv" for name in ("train", "val", "test")}
 
 
 def label_layout():
     """Where the label table keeps what. Nothing to say of NIH's own."""
-    if config["dataset"]["kind"] in ("nih", "phantom"):
+    if KIND in ("nih", "phantom"):
         return {}
-    columns = dict(FOLDER["columns"])
-    ours = {"image_id": columns.pop("image"), "patient_id": columns.pop("patient")}
-    return {"columns": ours | columns, "aliases": FOLDER["aliases"], "classes": CLASSES}
+    if KIND in ("folder", "dicom"):
+        columns = dict(FOLDER["columns"])
+        ours = {"image_id": columns.pop("image"), "patient_id": columns.pop("patient")}
+        return {
+            "columns": ours | columns,
+            "aliases": FOLDER["aliases"],
+            "classes": CLASSES,
+        }
+    # The table that list_images writes; of age and sex it says what there is to say.
+    known = DATASET[KIND].get("columns", {})
+    names = ["image_id", "patient_id", "findings"]
+    names += [name for name in ("age", "sex") if known.get(name)]
+    return {
+        "columns": {name: name for name in names},
+        "aliases": DATASET[KIND].get("aliases", {}),
+        "classes": CLASSES,
+    }
 
 
 rule parse_labels:
@@ -67,11 +86,7 @@ rule filter_cohort:
 
 rule split_patients:
     input:
-        **(
-            {name: config["split"][name] for name in ("train_val_list", "test_list")}
-            if OFFICIAL
-            else {}
-        ),
+        **SPLIT_LISTS,
         cohort=rules.filter_cohort.output.cohort,
     output:
         **SPLIT_FILES,

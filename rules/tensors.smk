@@ -18,7 +18,7 @@ rule resize_archive:
     threads: 1
     resources:
         # Files of a folder are known by name, length and time, not by their bytes: too little to share.
-        cache=0 if KIND in ("folder", "dicom") else CACHE,
+        cache=0 if KIND in ("folder", "dicom", "nifti") else CACHE,
         # No parameter: to tolerate another file decodes nothing again.
         max_rejects=config["tensors"]["max_rejects"],
     params:

@@ -14,7 +14,7 @@ from workflow_scripts.audit.counts import counts
 from workflow_scripts.audit.custody import custody
 from workflow_scripts.audit.evidence import Evidence
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.schemas import FILES, REJECTS, SHARD_INDEX
+from workflow_scripts.common.schemas import DROPPED, FILES, LISTING, REJECTS, SHARD_INDEX
 from workflow_scripts.common.tables import write_table
 from workflow_scripts.trail import hashing
 from workflow_scripts.trail.hashing import hash_file
@@ -299,9 +299,34 @@ def test_a_file_of_a_folder_of_images_that_nobody_decoded_is_named(folder):
     assert failing(chapter=counts)["files_are_decoded_or_rejected"] == [
         (
             paths["index"],
-            "files were neither decoded nor rejected, or twice, or are not of this part: c",
+            "files or slices were neither decoded nor rejected, or twice, or are not of this part: "
+            "c",
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("planted", "expected"),
+    [
+        ({"labels": ["a", "b", "c"]}, "images are in the label table or the listing alone: c"),
+        ({"dropped": ["b", "d"]}, "dropped slices are listed: b"),
+        ({"channels": [0, 1, 0, 2]}, "images lack a channel, or have one twice: a, b"),
+    ],
+)
+def test_a_label_table_of_slices_names_what_was_listed(folder, planted, expected):
+    given = {"labels": ["a", "b"], "dropped": ["d"], "channels": [0, 1, 0, 1]} | planted
+    listing = pd.DataFrame(
+        {"image_id": ["a", "a", "b", "b"], "part": "part_001", "channel": given["channels"]}
+    ).assign(file="x.nii", frame=0, position=0, low=0.0, high=1.0)
+    dropped = pd.DataFrame({"image_id": given["dropped"], "reason": "empty slice"})
+    paths = {name: f"{DATA}/{name}.parquet" for name in ("listing", "dropped")}
+    write_table(listing, paths["listing"], LISTING)
+    write_table(dropped, paths["dropped"], DROPPED)
+    paths["labels"] = f"{DATA}/labels.csv"
+    pd.DataFrame({"image_id": given["labels"]}).to_csv(paths["labels"], index=False)
+    record(DATA, "list_images", [], list(paths.items()))
+    ((_, what),) = failing(chapter=counts)["labels_name_what_was_listed"]
+    assert what == expected
 
 
 def test_the_page_names_what_does_not_hold_and_escapes_it(folder):

@@ -404,6 +404,23 @@ def test_a_wrong_value_is_shown_with_its_key_and_what_is_allowed(key, value, exp
     assert message.startswith(expected)
 
 
+@pytest.mark.parametrize("written", ["{0: No Finding, 1: Mass}", "{'0': No Finding, '1': Mass}"])
+def test_values_of_labels_are_numbers_or_texts(written):
+    settings = HDF5 | {"findings": yaml.safe_load(written)}
+    found = load(changed(**of_kind("hdf5", settings)))["dataset"]["hdf5"]["findings"]
+    assert found == {"0": "No Finding", "1": "Mass"}
+
+
+def test_an_entry_of_files_is_checked_key_by_key():
+    settings = HDF5 | {"files": [{"image": "a.h5"}, {"images": "b.h5", "split": "valid"}]}
+    assert problems(changed(**of_kind("hdf5", settings))) == [
+        "dataset.hdf5.files[0].image: unknown key; did you mean dataset.hdf5.files[0].images?",
+        "dataset.hdf5.files[0].images: missing; give text, not empty (The file of the images, "
+        "below the folder or in the manifest)",
+        "dataset.hdf5.files[1].split: 'valid' is not allowed; give one of train, val, test, null",
+    ]
+
+
 @pytest.mark.parametrize("word", ["no", "Off", "true"])
 def test_a_class_that_yaml_reads_as_a_truth_value(word):
     config = changed(cohort=yaml.safe_load(f"classes: [No Finding, {word}]"))
@@ -453,6 +470,23 @@ def test_all_problems_come_together():
 
 # -- keys together ---------------------------------------------------------------------------------
 
+NIFTI = {"images": "a", "files": r"(?P<subject>\d+)_(?P<finding>\w+)\.nii"}
+BRATS = {
+    "images": "a",
+    "files": r"(?P<subject>\d+)_(?P<contrast>\w+)\.nii",
+    "contrasts": ["t1", "t2"],
+    "mask": {"contrast": "seg", "finding": "Effusion"},
+}
+FILE = {"images": "x.h5", "split": "train"}
+HDF5 = {"folder": "a", "files": [FILE]}
+IDX = {"folder": "a", "files": [{"images": "i", "labels": "l"}]}
+
+
+def of_kind(kind, settings, **changes):
+    """What makes a data set of a kind of the default."""
+    return {"dataset__kind": kind, f"dataset__{kind}": settings} | changes
+
+
 SHA = "0" * 64
 RULES = {
     "fractions sum to 1": (
@@ -478,6 +512,86 @@ RULES = {
             "tensors__channels": 2,
         },
         r"tensors\.channels: 2, and images of kind folder have 1 or 3; give 3",
+    ),
+    "volumes of as many channels as contrasts": (
+        of_kind("nifti", BRATS, tensors__channels=3),
+        r"tensors\.channels: 3, and images of kind nifti have 2; give 2",
+    ),
+    "digits of one channel": (
+        of_kind("idx", IDX, tensors__channels=3),
+        r"tensors\.channels: 3, and images of kind idx have 1; give 1",
+    ),
+    "volumes without a folder": (
+        of_kind("nifti", NIFTI | {"images": None}),
+        r"dataset\.nifti\.images: missing; give the folder",
+    ),
+    "volumes of nobody known": (
+        of_kind("nifti", {"images": "a", "labels": "b", "columns": {"findings": "x"}}),
+        r"dataset\.nifti\.files: missing; give how a path names its subject",
+    ),
+    "no expression": (
+        of_kind("nifti", NIFTI | {"files": "(?P<subject>"}),
+        r"dataset\.nifti\.files: no regular expression \(",
+    ),
+    "an expression without a subject": (
+        of_kind("nifti", NIFTI | {"files": r"(?P<finding>\w+)"}),
+        r"dataset\.nifti\.files: the group subject is missing, .* in several splits",
+    ),
+    "a group that means nothing": (
+        of_kind("nifti", NIFTI | {"files": NIFTI["files"] + "(?P<gz>.gz)?"}),
+        r"dataset\.nifti\.files: the group gz means nothing",
+    ),
+    "contrasts that nothing tells apart": (
+        of_kind("nifti", NIFTI | {"contrasts": ["t1"]}),
+        r"dataset\.nifti\.contrasts: \[t1\] does not go with the groups of files \(finding, subject\)",
+    ),
+    "contrasts that nobody named": (
+        of_kind(
+            "nifti",
+            BRATS | {"contrasts": [], "mask": None, "labels": "b", "columns": {"findings": "x"}},
+        ),
+        r"dataset\.nifti\.contrasts: \[\] does not go with the groups",
+    ),
+    "a mask that is an image": (
+        of_kind(
+            "nifti",
+            BRATS | {"mask": {"contrast": "t1", "finding": "Effusion"}},
+            tensors__channels=2,
+        ),
+        r"dataset\.nifti\.mask\.contrast: t1 is among the contrasts",
+    ),
+    "findings from nowhere": (
+        of_kind("nifti", BRATS | {"mask": None}, tensors__channels=2),
+        r"dataset\.nifti: findings come from nowhere; give one of mask, the group finding of files, columns",
+    ),
+    "findings from two places": (
+        of_kind("nifti", NIFTI | {"labels": "b", "columns": {"findings": "x"}}),
+        r"findings come from the group finding of files and columns\.findings; give one of",
+    ),
+    "columns of no table": (
+        of_kind("nifti", NIFTI | {"columns": {"age": "AGE"}}),
+        r"dataset\.nifti\.labels: missing; columns\.age names a column of it",
+    ),
+    "no slices": (
+        of_kind("nifti", NIFTI | {"range": [0.5, 0.5]}),
+        r"dataset\.nifti\.range: \[0\.5, 0\.5\] is empty",
+    ),
+    "a window upside down": (
+        of_kind("nifti", NIFTI | {"window": [100, -100]}),
+        r"dataset\.nifti\.window: \[100\.0, -100\.0\] is empty",
+    ),
+    "files from nowhere": (
+        of_kind("hdf5", HDF5 | {"folder": None}),
+        r"dataset\.hdf5\.folder: missing; give the folder of the files, or a manifest",
+    ),
+    "no files": (of_kind("hdf5", HDF5 | {"files": []}), r"dataset\.hdf5\.files: missing"),
+    "images of one name": (
+        of_kind("hdf5", HDF5 | {"files": [FILE, {"images": "b/x.hdf5"}]}),
+        r"dataset\.hdf5\.files\[1\]\.images: b/x\.hdf5 would give .* those of x\.h5",
+    ),
+    "a window of nothing": (
+        of_kind("hdf5", HDF5 | {"window": [1, 1]}),
+        r"dataset\.hdf5\.window: \[1\.0, 1\.0\] is empty",
     ),
     "dicom needs labels": (
         {"dataset__kind": "dicom", "dataset__folder": {"images": "a"}},
@@ -590,6 +704,9 @@ def test_keys_that_do_not_fit_together(rule):
         {"dataset__kind": "folder", "dataset__folder": {"images": "a", "labels": "b"},
          "cohort__classes": ["No Finding", "Tuberculosis"]},
         {"dataset__kind": "nih", "nih_dir": "/data", "tensors__size": 256},
+        of_kind("nifti", BRATS, tensors__channels=2, tensors__bits=16),
+        of_kind("hdf5", HDF5, tensors__channels=5, split__method="official"),
+        of_kind("idx", IDX, cohort__classes=["0", "1"]),
         {"evaluate__lpips": ["alex"], "weights": {"alex": {"url": "https://a/b", "sha256": SHA}}},
         {"samplers__dpm20__steps": 1000},
         {"evaluate__extractors": ["pixels", "domain"]},
@@ -670,6 +787,22 @@ PAIRS = {
          f"{MODEL}__conditions": ["finding", "age"]},
         r"dataset\.folder\.columns\.age: missing; models\.recommended\.conditions names age",
         {"dataset__folder": {"images": "a", "labels": "b", "columns": {"age": "years"}}},
+    ),
+    "the same of volumes": (
+        of_kind("nifti", NIFTI) | {f"{MODEL}__conditions": ["finding", "age"]},
+        r"dataset\.nifti\.columns\.age: missing; models\.recommended\.conditions names age",
+        {"dataset__nifti": NIFTI | {"labels": "b", "columns": {"age": "years"}}},
+    ),
+    "a condition that no file states": (
+        of_kind("hdf5", HDF5) | {f"{MODEL}__conditions": ["finding", "sex"]},
+        r"models\.recommended\.conditions: data of kind hdf5 say nothing of sex; remove it",
+        {f"{MODEL}__conditions": ["finding"]},
+    ),
+    "official splits that not all files state": (
+        of_kind("hdf5", HDF5 | {"files": [FILE, {"images": "y.h5"}]})
+        | {"split__method": "official", "split__test_list": "t"},
+        r"split\.train_val_list: missing; method official",
+        {"dataset__hdf5": HDF5 | {"files": [FILE, {"images": "y.h5", "split": "test"}]}},
     ),
     "the same of DICOM": (
         {"dataset__kind": "dicom", "dataset__folder": {"images": "a", "labels": "b"},

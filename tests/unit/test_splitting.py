@@ -217,6 +217,24 @@ def test_official_validation_has_its_share_of_the_training_list():
     assert (split[~listed] == "val").mean() == pytest.approx(0.25, abs=0.005)
 
 
+def test_an_official_list_for_validation_is_followed():
+    images = cohort([(f"{n}", n % 2) for n in range(12)])
+    ids = list(images["image_id"])
+    split = splitting.official(images, ids[:8], ids[8:], FRACTIONS, 1, ids[5:8])
+    assert list(split) == ["train"] * 5 + ["val"] * 3 + ["test"] * 4
+
+
+def test_a_list_for_validation_is_part_of_the_training_list_and_shares_nobody_with_the_rest():
+    images = cohort([("1", 0), ("1", 0), ("2", 1), ("3", 1)])
+    ids = list(images["image_id"])
+    with pytest.raises(InputError, match=r"1 images for validation do not stand on the training"):
+        splitting.official(images, ids[:3], ids[3:], FRACTIONS, 1, ids[2:])
+    with pytest.raises(
+        InputError, match="1 patients stand on the list for validation and are in tr"
+    ):
+        splitting.official(images, ids[:3], ids[3:], FRACTIONS, 1, ids[1:3])
+
+
 def test_a_patient_on_both_official_lists_is_refused():
     images = cohort([(1, 0), (1, 0), (2, 0)])
     ids = list(images["image_id"])

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from workflow_scripts.acquire.download_archive import download_archive
+from workflow_scripts.acquire.manifest import read_manifest
 from workflow_scripts.common import transfer
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.transfer import download
@@ -580,7 +581,8 @@ def test_an_archive_of_the_manifest_is_downloaded(server, tmp_path):
     manifest = tmp_path / "archives.tsv"
     header = "archive\turl\tbytes\tmd5\n"
     manifest.write_text(f"{header}images_001.tar.gz\t{server.url}\t{len(CONTENT)}\t{MD5[1]}\n")
-    download_archive(manifest, "images_001", tmp_path / "out.tar.gz")
+    archive = read_manifest(manifest)["images_001"]
+    download_archive(archive, manifest, tmp_path / "out.tar.gz")
     assert (tmp_path / "out.tar.gz").read_bytes() == CONTENT
 
 
@@ -588,4 +590,4 @@ def test_an_archive_without_url_says_what_to_do(tmp_path):
     manifest = tmp_path / "archives.tsv"
     manifest.write_text(f"archive\tbytes\tmd5\nimages_001.tar.gz\t1\t{MD5[1]}\n")
     with pytest.raises(InputError, match="nih_dir"):
-        download_archive(manifest, "images_001", tmp_path / "out.tar.gz")
+        download_archive(read_manifest(manifest)["images_001"], manifest, tmp_path / "out.tar.gz")

@@ -190,7 +190,10 @@ def test_a_configuration_error_comes_before_any_job_without_traceback(
     assert not (tmp_path / "results").exists()
 
 
-PRESETS = ["nih-256", "nih-128", "nih-256-baseline", "nih-local", "baseline", "schedules"]
+PRESETS = [
+    "nih-256", "nih-128", "nih-256-baseline", "nih-local", "baseline", "schedules", "mnist", "pcam",
+    "brain-mri",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -218,7 +221,10 @@ def test_every_preset_plans_the_whole_chain(dry_run, root, tmp_path, preset):
         "render_report",
     }
     assert ("train_arm" in planned) == (preset != "schedules")
-    assert ("download_archive" in planned) == (preset.startswith("nih") and not local)
+    downloads = (preset.startswith("nih") and not local) or preset in ("mnist", "pcam")
+    assert ("download_archive" in planned) == downloads
+    assert ("unpack_file" in planned) == (preset == "pcam")
+    assert ("list_images" in planned) == (preset in ("mnist", "pcam", "brain-mri"))
     assert ("verify_archive" in planned) == local
     assert ("draw_phantom" in planned) == (preset in ("baseline", "schedules"))
 

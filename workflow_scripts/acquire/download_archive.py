@@ -1,23 +1,28 @@
-"""Download one archive of the manifest, continuing what an earlier attempt left."""
+"""Download one file of a manifest, continuing what an earlier attempt left."""
 
 from pathlib import Path
 
-from workflow_scripts.acquire.manifest import read_manifest
+from workflow_scripts.acquire.manifest import SUFFIX, Archive, read_files, read_manifest
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.transfer import download
 
 
-def download_archive(manifest: str | Path, name: str, target: str | Path) -> None:
-    """Fetch the archive `name` of the table `manifest` to `target`, verified for length and MD5."""
-    archive = read_manifest(manifest)[name]
+def download_archive(archive: Archive, manifest: str | Path, target: str | Path) -> None:
+    """Fetch what a row of a manifest names to `target`, verified for its MD5 and length."""
     if not archive.url:
         raise InputError(
-            f"{manifest}: no url for {name}; add one, or set nih_dir to the folder that has the archive"
+            f"{manifest}: no url for {archive.name}; add one, or name the folder that has the file "
+            "(nih_dir, or `folder` of the data set)"
         )
     download(archive.url, target, ("md5", archive.md5), archive.bytes)
 
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        download_archive(config["manifest"], snakemake.wildcards.archive, snakemake.output.archive)
+        name, manifest = config["file"], config["manifest"]
+        if config["kind"] == "nih":
+            archive = read_manifest(manifest)[name.removesuffix(SUFFIX)]
+        else:
+            archive = read_files(manifest)[name]
+        download_archive(archive, manifest, snakemake.output.archive)

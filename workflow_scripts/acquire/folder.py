@@ -10,7 +10,11 @@ from typing import NamedTuple
 from workflow_scripts.common.errors import InputError
 
 # DICOM files often have no suffix at all.
-SUFFIXES = {"folder": {".png", ".jpg", ".jpeg"}, "dicom": {".dcm", ".dicom", ""}}
+SUFFIXES = {
+    "folder": {".png", ".jpg", ".jpeg"},
+    "dicom": {".dcm", ".dicom", ""},
+    "nifti": {".nii", ".nii.gz"},
+}
 NOT_IMAGES = {"DICOMDIR", "README", "LICENSE"}
 # Control characters, and what stands for bytes that are not UTF-8.
 NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -28,7 +32,7 @@ def listing(folder: str | Path, kind: str) -> list[File]:
     """Return the image files below `folder`, sorted by their path.
 
     Hidden files and folders are passed over, and so are links to folders, which may run in
-    circles, and links to nothing. `kind` is "folder" (PNG, JPEG) or "dicom".
+    circles, and links to nothing. `kind` is "folder" (PNG, JPEG), "dicom" or "nifti".
 
     Raises
     ------
@@ -36,16 +40,16 @@ def listing(folder: str | Path, kind: str) -> list[File]:
         If there is no such folder, or the name of a file holds control characters or is not in
         UTF-8, so that no table could hold it.
     """
-    folder = Path(folder)
+    folder, key = Path(folder), f"dataset.{'nifti' if kind == 'nifti' else 'folder'}.images"
     if not folder.is_dir():
-        raise InputError(f"dataset.folder.images: there is no folder {folder}")
+        raise InputError(f"{key}: there is no folder {folder}")
     files = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(place, name)
             if (
-                path.suffix.lower() in SUFFIXES[kind]
+                suffix(name) in SUFFIXES[kind]
                 and name not in NOT_IMAGES
                 and not name.startswith(".")
                 and path.is_file()
@@ -54,11 +58,17 @@ def listing(folder: str | Path, kind: str) -> list[File]:
                 relative = path.relative_to(folder).as_posix()
                 if NO_TEXT.search(relative):
                     raise InputError(
-                        f"dataset.folder.images: {folder} holds a file whose name is no plain text: "
-                        f"{relative!a}. Rename it."
+                        f"{key}: {folder} holds a file whose name is no plain text: {relative!a}. "
+                        "Rename it."
                     )
                 files.append(File(relative, state.st_size, state.st_mtime_ns))
     return sorted(files)
+
+
+def suffix(name: str) -> str:
+    """Return the suffix of a file's name in lower case, with what stands before .gz."""
+    path = Path(name.lower())
+    return "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
 
 
 @cache

@@ -115,20 +115,45 @@ def selected_and_unmatched_add_up(evidence: Evidence, check: Check, record: Reco
     )
 
 
-@counts.claim("Every file of the folder of images was decoded or rejected, once", "list_files")
+@counts.claim(
+    "Every file or slice that was listed was decoded or rejected, once", "list_files", "list_images"
+)
 def files_are_decoded_or_rejected(evidence: Evidence, check: Check, record: Record) -> None:
-    path = record.output("files")[0]
-    files = evidence.table(path)
-    check.count(files=len(files))
+    name = "files" if record.rule == "list_files" else "listing"
+    path = record.output(name)[0]
+    images = evidence.table(path).drop_duplicates("image_id")
+    check.count(images=len(images))
     for job in evidence.of("resize_archive"):
-        if path not in job.input("files"):
+        if path not in job.input(name):
             continue
         found = [evidence.table(job.output(name)[0])["image_id"] for name in ("index", "rejects")]
-        part = files.loc[files["part"] == job.wildcards["archive"], "image_id"]
+        part = images.loc[images["part"] == job.wildcards["archive"], "image_id"]
         done = pd.concat(found)
         wrong = {*(set(part) ^ set(done)), *twice(done)}
-        what = "files were neither decoded nor rejected, or twice, or are not of this part"
+        what = (
+            "files or slices were neither decoded nor rejected, or twice, or are not of this part"
+        )
         check.none_of(job.output("index")[0], wrong, what)
+
+
+@counts.claim(
+    "The label table names what was listed, no slice that was dropped, and all channels of each image",
+    "list_images",
+)
+def labels_name_what_was_listed(evidence: Evidence, check: Check, record: Record) -> None:
+    path = record.output("listing")[0]
+    listing, dropped = evidence.table(path), evidence.table(record.output("dropped")[0])
+    table = record.output("labels")[0]
+    evidence.hashed(table)
+    labels = set(pd.read_csv(table, dtype=str, keep_default_na=False)["image_id"])
+    listed = set(listing["image_id"])
+    check.count(images=len(listed), dropped=len(dropped))
+    check.none_of(table, labels ^ listed, "images are in the label table or the listing alone")
+    check.none_of(path, listed & set(dropped["image_id"]), "dropped slices are listed")
+    channels = listing.groupby("image_id")["channel"].agg(tuple)
+    expected = tuple(range(listing["channel"].max() + 1))
+    others = channels.index[[found != expected for found in channels]]
+    check.none_of(path, others, "images lack a channel, or have one twice")
 
 
 @counts.claim("A training took the steps that it was to take", "train_diffusion")

@@ -7,6 +7,9 @@ from workflow_scripts.common import schemas
 SCHEMAS: dict[tuple[str, str | None], pa.DataFrameSchema] = {
     ("describe_phantom", "truth"): schemas.PHANTOM_TRUTH,
     ("list_files", "files"): schemas.FILES,
+    ("hash_files", None): schemas.DATA_FILES,
+    ("list_images", "listing"): schemas.LISTING,
+    ("list_images", "dropped"): schemas.DROPPED,
     ("parse_labels", "labels"): schemas.LABELS,
     ("parse_labels", "issues"): schemas.LABEL_ISSUES,
     ("filter_cohort", "cohort"): schemas.COHORT,
@@ -48,7 +51,13 @@ SCHEMAS: dict[tuple[str, str | None], pa.DataFrameSchema] = {
     ("score_readers", "scores"): schemas.READER_SCORES,
 }
 # As others hand it out: it has no schema of ours.
-HANDED_OUT = {("describe_phantom", "table"), ("extract_label_table", "table")}
+HANDED_OUT = {
+    ("describe_phantom", "table"),
+    ("extract_label_table", "table"),
+    ("list_images", "labels"),
+    ("download_archive", "archive"),
+    ("unpack_file", None),
+}
 
 
 def schema_of(rule: str, name: str | None) -> pa.DataFrameSchema | None:

@@ -94,6 +94,10 @@ def completed(value: Any, part: Mapping) -> Any:
     if isinstance(value, Mapping):
         known, other = fitted(part, value)["properties"], part.get("additionalProperties") or {}
         known = {name: resolved(sub) for name, sub in known.items()}
+        if "integer" in types(part.get("propertyNames", {})):  # YAML reads 1 as a number
+            value = {
+                str(int(name)) if isinstance(name, int) else name: value[name] for name in value
+            }
         defaults = {name: sub["default"] for name, sub in known.items() if "default" in sub}
         return {
             name: completed(item, known.get(name, other))
@@ -224,7 +228,7 @@ def key_paths() -> list[Key]:
 def allowed(part: Mapping) -> str:
     """Say in words what a part of the schema allows."""
     if "enum" in part:
-        return f"one of {', '.join(map(str, part['enum']))}"
+        return f"one of {', '.join('null' if one is None else str(one) for one in part['enum'])}"
     words = {
         "integer": "a whole number",
         "number": "a number",

@@ -2,11 +2,13 @@
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
 
+from workflow_scripts.common.files import stem
 from workflow_scripts.common.findings import NO_FINDING, column_name, vocabulary
 
 # Whether the schema finds nothing wrong at a key.
@@ -31,6 +33,10 @@ def data_set_rules(config: dict, sound: Sound) -> Iterator[str]:
         for name in ("images", "labels"):
             if dataset["folder"][name] is None:
                 yield f"dataset.folder.{name}: missing; kind {kind} reads the images and labels there"
+    if kind == "nifti":
+        yield from volume_problems(dataset["nifti"])
+    if kind in ("hdf5", "idx"):
+        yield from file_problems(kind, dataset[kind])
     if sound("nih_dir") and config["nih_dir"] is not None and kind != "nih":
         yield (
             f"nih_dir: only kind nih reads it, and dataset.kind is {kind}; add "
@@ -50,16 +56,90 @@ def data_set_rules(config: dict, sound: Sound) -> Iterator[str]:
             )
 
 
+def volume_problems(nifti: dict) -> Iterator[str]:
+    """It must be known whose a file is, which of its contrasts it is, and what it shows."""
+    where = "dataset.nifti"
+    for name, why in (
+        ("images", "the folder of the files"),
+        ("files", "how a path names its subject"),
+    ):
+        if nifti[name] is None:
+            yield f"{where}.{name}: missing; give {why}"
+    try:
+        groups = set(re.compile(nifti["files"] or "(?P<subject>)").groupindex)
+    except re.error as error:
+        yield f"{where}.files: no regular expression ({error})"
+        return
+    if unknown := sorted(groups - {"subject", "contrast", "finding"}):
+        yield (
+            f"{where}.files: the group {', '.join(unknown)} means nothing; groups are subject, "
+            "contrast and finding, and (?:…) is none"
+        )
+    if "subject" not in groups:
+        yield (
+            f"{where}.files: the group subject is missing, as in (?P<subject>\\d+); without it the "
+            "slices of one person would be in several splits"
+        )
+    if bool(nifti["contrasts"]) != ("contrast" in groups):
+        yield (
+            f"{where}.contrasts: {shown(nifti['contrasts'])} does not go with the groups of files "
+            f"({', '.join(sorted(groups))}); name the contrasts to use, and have a group contrast in "
+            "files, or neither"
+        )
+    mask, columns = nifti["mask"], nifti["columns"]
+    if mask is not None and not nifti["contrasts"]:
+        yield f"{where}.mask: a mask is told from images by the group contrast; give contrasts"
+    if mask is not None and mask["contrast"] in nifti["contrasts"]:
+        yield f"{where}.mask.contrast: {mask['contrast']} is among the contrasts; it marks, shows nothing"
+    sources = {
+        "mask": mask is not None,
+        "the group finding of files": "finding" in groups,
+        "columns.findings": columns["findings"] is not None,
+    }
+    if (named := [name for name, there in sources.items() if there]) != named[:1] or not named:
+        yield (
+            f"{where}: findings come from {' and '.join(named) or 'nowhere'}; give one of "
+            f"{', '.join(sources)}"
+        )
+    asked = [name for name in ("findings", "age", "sex") if columns[name] is not None]
+    if asked and nifti["labels"] is None:
+        yield f"{where}.labels: missing; columns.{asked[0]} names a column of it"
+    for name in ("range", "percentiles", "window"):
+        if nifti[name] is not None and nifti[name][0] >= nifti[name][1]:
+            yield f"{where}.{name}: {shown(nifti[name])} is empty; give [low, high]"
+
+
+def file_problems(kind: str, settings: dict) -> Iterator[str]:
+    """Files must be named, each apart, and come from somewhere."""
+    where = f"dataset.{kind}"
+    if not settings["files"]:
+        yield f"{where}.files: missing; name the files of the images, as config.yaml shows"
+    if settings["manifest"] is None and settings["folder"] is None:
+        yield f"{where}.folder: missing; give the folder of the files, or a manifest to download them"
+    before: dict[str, str] = {}
+    for number, entry in enumerate(settings["files"]):
+        name = stem(entry["images"])
+        if name in before:
+            yield (
+                f"{where}.files[{number}].images: {entry['images']} would give its images the names of "
+                f"those of {before[name]}, since they are called by the file; rename one"
+            )
+        before.setdefault(name, entry["images"])
+    window = settings.get("window")
+    if window is not None and window[0] >= window[1]:
+        yield f"{where}.window: {shown(window)} is empty; give [low, high]"
+
+
 def tensor_rules(config: dict, sound: Sound) -> Iterator[str]:
     """Images must be kept with as many channels as the data set gives them."""
-    if not sound("dataset", "kind") or not sound("tensors", "channels"):
+    if not sound("dataset") or not sound("tensors", "channels"):
         return
     kind, channels = config["dataset"]["kind"], config["tensors"]["channels"]
-    allowed = {"folder": (1, 3)}.get(kind, (1,))
-    if channels not in allowed:
+    allowed = {"folder": (1, 3), "nifti": (len(config["dataset"]["nifti"]["contrasts"]) or 1,)}
+    if kind != "hdf5" and channels not in (fitting := allowed.get(kind, (1,))):
         yield (
             f"tensors.channels: {channels}, and images of kind {kind} have "
-            f"{' or '.join(map(str, allowed))}; give {allowed[-1]}"
+            f"{' or '.join(map(str, fitting))}; give {fitting[-1]}"
         )
 
 
@@ -100,7 +180,7 @@ def split_rules(config: dict, sound: Sound) -> Iterator[str]:
         )
     if split["method"] == "official":
         for name in ("train_val_list", "test_list"):
-            if split[name] is None:
+            if split[name] is None and not states_splits(config, sound):
                 yield f"split.{name}: missing; method official takes the image ids from it"
     if split["method"] != "folds" and split["fold"]:
         yield (
@@ -112,6 +192,13 @@ def split_rules(config: dict, sound: Sound) -> Iterator[str]:
             f"split.fold: {split['fold']} is none of the {split['folds']} folds, which count from "
             f"0; give 0 to {split['folds'] - 1}, or more split.folds"
         )
+
+
+def states_splits(config: dict, sound: Sound) -> bool:
+    """Whether all files of images of the data set say which split they are for."""
+    if not sound("dataset") or config["dataset"]["kind"] not in ("hdf5", "idx"):
+        return False
+    return all(entry["split"] for entry in config["dataset"][config["dataset"]["kind"]]["files"])
 
 
 def model_rules(config: dict, sound: Sound) -> Iterator[str]:
@@ -171,15 +258,23 @@ def training_problems(where: str, training: dict, gpus: int) -> Iterator[str]:
 
 def column_rules(config: dict, sound: Sound) -> Iterator[str]:
     """What a model is told of an image must stand in the label table."""
-    if not sound("dataset") or config["dataset"]["kind"] not in ("folder", "dicom"):
+    if not sound("dataset") or config["dataset"]["kind"] in ("phantom", "nih"):
         return
-    columns = config["dataset"]["folder"]["columns"]
+    kind = config["dataset"]["kind"]
+    section = "folder" if kind == "dicom" else kind
+    columns = config["dataset"][section].get("columns", {})
     for _, where, model in entries(config, sound, "models"):
         for attribute in model["conditions"]:
-            if attribute != "finding" and columns[attribute] is None:
+            if attribute == "finding" or columns.get(attribute) is not None:
+                continue
+            if attribute in columns:
                 yield (
-                    f"dataset.folder.columns.{attribute}: missing; {where}.conditions names "
+                    f"dataset.{section}.columns.{attribute}: missing; {where}.conditions names "
                     f"{attribute}: name the column that holds it, or remove it from the conditions"
+                )
+            else:
+                yield (
+                    f"{where}.conditions: data of kind {kind} say nothing of {attribute}; remove it"
                 )
 
 

@@ -92,3 +92,8 @@ def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, in lower-case hexadecimal."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def stem(path: str | Path) -> str:
+    """Return a file's name without its folder, .gz and suffix."""
+    return Path(Path(path).name.removesuffix(".gz")).stem

@@ -47,6 +47,23 @@ PERSON = {
 
 # acquire
 FILES = table({"image_id": text(unique=True), "bytes": whole(), "part": text()})
+# Images that are parts of larger files, a row for each file that gives channels of one.
+LISTING = table(
+    {
+        "image_id": text(),
+        "part": text(),
+        "channel": whole(),
+        "file": text(),
+        "frame": whole(),
+        "position": whole(),
+        "low": number(nullable=True),
+        "high": number(nullable=True),
+    },
+    unique=["image_id", "channel"],
+)
+# Stands for the files of a data set where they would be inputs of a rule.
+DATA_FILES = table({"file": text(unique=True), "bytes": whole(), "sha256": text()})
+DROPPED = table({"image_id": text(unique=True), "reason": text()})
 
 SIDE = ("right", "left", "none")
 PHANTOM_TRUTH = table(

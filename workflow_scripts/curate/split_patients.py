@@ -18,6 +18,7 @@ def split_patients(
     fractions: Mapping[str, float] | None = None,
     train_val_list: Path | None = None,
     test_list: Path | None = None,
+    val_list: Path | None = None,
     folds: int | None = None,
     fold: int | None = None,
 ) -> None:
@@ -30,6 +31,7 @@ def split_patients(
     method : "stratified", "hash", "official" or "folds"
     fractions : shares of "train", "val" and "test", summing to 1; for all but "folds"
     train_val_list, test_list : text files with one image id per line, for "official"
+    val_list : the same of those in `train_val_list` that are for validation; None: dealt out
     folds, fold : number of equal parts, and which of them, from 0, is the test; for "folds"
 
     Raises
@@ -44,7 +46,8 @@ def split_patients(
         split = splitting.one_fold(images, folds, fold, seed)
     elif method == "official":
         lists = read_list(train_val_list), read_list(test_list)
-        split = splitting.official(images, *lists, fractions, seed)
+        val = None if val_list is None else read_list(val_list)
+        split = splitting.official(images, *lists, fractions, seed, val)
     elif method == "hash":
         split = splitting.hashed(images, fractions, seed)
     else:
@@ -72,5 +75,6 @@ if __name__ == "__main__":
             {name: Path(snakemake.output[name]) for name in SPLITS},
             train_val_list=snakemake.input.get("train_val_list"),
             test_list=snakemake.input.get("test_list"),
+            val_list=snakemake.input.get("val_list"),
             **config,
         )

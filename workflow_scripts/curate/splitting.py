@@ -94,18 +94,21 @@ def official(
     test: Collection[str],
     fractions: Mapping[str, float],
     seed: int,
+    val: Collection[str] | None = None,
 ) -> pd.Series:
     """Follow a data set's own lists of image ids, and take validation from the training list.
 
-    Validation is dealt out as by `stratified`, with the share val / (train + val).
+    Validation is what `val` names or, without it, dealt out as by `stratified`, with the share
+    val / (train + val).
 
     Raises
     ------
     InputError
-        If an image stands on no list, or a patient on both.
+        If an image stands on no list, or a patient on two.
     """
     in_test = cohort["image_id"].isin(set(test))
     in_train = cohort["image_id"].isin(set(train_val))
+    in_val = cohort["image_id"].isin(set(val or ()))
     nowhere = sorted(cohort.loc[~in_test & ~in_train, "image_id"])
     if nowhere:
         raise InputError(
@@ -113,15 +116,27 @@ def official(
             f"{few(nowhere)}. Give the lists of this data set (split.train_val_list, "
             "split.test_list), or another split.method."
         )
-    both = sorted(set(cohort.loc[in_test, "patient_id"]) & set(cohort.loc[in_train, "patient_id"]))
-    if both:
+    outside = sorted(cohort.loc[in_val & ~in_train, "image_id"])
+    if outside:
         raise InputError(
-            f"{len(both)} patients stand on both official lists: {few(both)}. All images of a "
-            "patient must be on one side; correct the lists, or use another split.method."
+            f"{len(outside)} images for validation do not stand on the training list: {few(outside)}. "
+            "split.val_list names some of split.train_val_list; correct the lists."
         )
-    share = fractions["val"] / (fractions["train"] + fractions["val"])
+    for one, other, names in (
+        (in_train, in_test, "both official lists"),
+        (in_train & ~in_val, in_val, "the list for validation and are in training as well"),
+    ):
+        both = sorted(set(cohort.loc[one, "patient_id"]) & set(cohort.loc[other, "patient_id"]))
+        if both:
+            raise InputError(
+                f"{len(both)} patients stand on {names}: {few(both)}. All images of a "
+                "patient must be on one side; correct the lists, or use another split.method."
+            )
     split = pd.Series("test", index=cohort.index, dtype=object)
-    if in_train.any():
+    if val is not None:
+        split[in_train] = np.where(in_val[in_train], "val", "train")
+    elif in_train.any():
+        share = fractions["val"] / (fractions["train"] + fractions["val"])
         split[in_train] = stratified(cohort[in_train], {"train": 1 - share, "val": share}, seed)
     return split
 

@@ -16,16 +16,24 @@ class Image(NamedTuple):
 
     `pixels` are grey levels from 0 (black) to 255 (white), (height, width) or (height, width,
     channels): uint8, or float32 where there is more to them than 8 bits; or why there are none.
-    `name` is where the image was found, `mode` how it was stored: L, RGB, I;16, int16, ….
+    `name` is where the image was found, `mode` how it was stored: L, RGB, I;16, int16, …. `aspect` is
+    the height of a pixel over its width.
     """
 
     image_id: str
     name: str
     pixels: np.ndarray | Unreadable
     mode: str
+    aspect: float = 1.0
 
 
 def check_size(width: int, height: int) -> None:
     """Refuse what declares too many pixels, before memory is taken for them."""
     if not 0 < width * height <= LARGEST_IMAGE:
         raise Unreadable(f"declares {width} x {height} pixels; the limit is {LARGEST_IMAGE:,}")
+
+
+def grey(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return values as grey levels: float32, `low` and below 0, `high` and above 255."""
+    scaled = (values.astype(np.float64) - low) * (255 / (high - low))
+    return scaled.clip(0, 255).astype(np.float32)

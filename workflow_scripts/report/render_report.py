@@ -197,8 +197,9 @@ def study_content(name: str, settings: dict, files: Study, classes: list[str]) -
 
 def used(config: dict) -> dict:
     """Return a configuration without the sections of other kinds of data set."""
-    kinds = {"phantom", "nih", "folder"} - {config["dataset"]["kind"]}
-    dataset = {key: value for key, value in config["dataset"].items() if key not in kinds}
+    kind = config["dataset"]["kind"]
+    own = {"name", "kind", "folder" if kind == "dicom" else kind}
+    dataset = {key: value for key, value in config["dataset"].items() if key in own}
     return config | {"dataset": dataset}
 
 

@@ -3,24 +3,26 @@
 import numpy as np
 from PIL import Image
 
-# The least value that is white, by bits: what 255 is stored as. Of 16 bits 257 times as much.
-WHITE = {8: 255, 16: 65535}
-KINDS = {8: np.dtype("u1"), 16: np.dtype("<u2")}
+from workflow_scripts.common.levels import DEPTHS
+
+ROUNDING = 0.01  # of an aspect: such pixels are square
 
 
-def reduce(pixels: np.ndarray, size: int, bits: int = 8) -> np.ndarray:
+def reduce(pixels: np.ndarray, size: int, bits: int = 8, aspect: float = 1.0) -> np.ndarray:
     """Reduce grey levels to a square of `size`, antialiased and rounded once, each channel alike.
 
     First the mean over boxes of the largest whole factor, which is exact; then, where `size` does
     not divide the image, a step by less than 2 with a triangle filter as wide as that step. An
-    image smaller than `size` is enlarged, bilinearly. One that is not square keeps its aspect
-    ratio: black is put around it evenly until it is.
+    image smaller than `size` is enlarged, bilinearly. One that is not square keeps its proportions:
+    where its pixels are not square, it is first enlarged until they are, bilinearly; then black is put
+    around it evenly until the image is.
 
     Parameters
     ----------
     pixels : (height, width) or (height, width, channels), uint8 or float32 in [0, 255]
     size : width and height of the result in pixels
     bits : 8, or 16 to keep what 8 bits would round away
+    aspect : the height of a pixel over its width
 
     Returns
     -------
@@ -28,8 +30,10 @@ def reduce(pixels: np.ndarray, size: int, bits: int = 8) -> np.ndarray:
     level, so that 255 is 65535.
     """
     if pixels.ndim == 3:
-        channels = [reduce(pixels[..., n], size, bits) for n in range(pixels.shape[-1])]
+        channels = [reduce(pixels[..., n], size, bits, aspect) for n in range(pixels.shape[-1])]
         return np.stack(channels, axis=-1)
+    if abs(aspect - 1) > ROUNDING:
+        pixels = with_square_pixels(pixels, aspect)
     height, width = pixels.shape
     if height != width:
         side = max(height, width)
@@ -44,5 +48,14 @@ def reduce(pixels: np.ndarray, size: int, bits: int = 8) -> np.ndarray:
         return np.asarray(image.reduce(factor))
     # By other factors they are biased by up to 0.06, hence in float.
     exact = image.convert("F").resize((size, size), Image.Resampling.BILINEAR, reducing_gap=1.0)
-    scaled = np.asarray(exact) * np.float32(WHITE[bits] / 255)
-    return (scaled + np.float32(0.5)).clip(0, WHITE[bits]).astype(KINDS[bits])
+    kind, white = DEPTHS[bits]
+    scaled = np.asarray(exact) * np.float32(white / 255)
+    return (scaled + np.float32(0.5)).clip(0, white).astype(kind)
+
+
+def with_square_pixels(pixels: np.ndarray, aspect: float) -> np.ndarray:
+    """Return an image (height, width) enlarged along the longer side of its pixels: float32."""
+    height, width = pixels.shape
+    shape = (width, round(height * aspect)) if aspect > 1 else (round(width / aspect), height)
+    image = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+    return np.asarray(image.resize(shape, Image.Resampling.BILINEAR))

@@ -10,12 +10,13 @@ import pandas as pd
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import whole_file
+from workflow_scripts.common.levels import DEPTHS
 from workflow_scripts.common.runtime import log, progress, step
 from workflow_scripts.common.schemas import REJECTS, SHARD_INDEX
 from workflow_scripts.common.tables import write_table
 from workflow_scripts.formats.images import Image, Unreadable
 from workflow_scripts.formats.sources import images_of
-from workflow_scripts.tensors.reduction import KINDS, reduce
+from workflow_scripts.tensors.reduction import reduce
 from workflow_scripts.tensors.rejects import SHOWN, refuse_excess
 
 
@@ -53,7 +54,7 @@ def resize_archive(
     """
     rows, rejected, seen = [], [], {}
     shape = (size, size) if channels == 1 else (size, size, channels)
-    with growing_array(shard, shape, KINDS[bits]) as append:
+    with growing_array(shard, shape, DEPTHS[bits][0]) as append:
         for image in progress(images, f"decoding {name}"):
             pixels = image.pixels
             if image.image_id in seen:
@@ -65,7 +66,7 @@ def resize_archive(
                 if len(rejected) == max_rejects + SHOWN:
                     break
                 continue
-            small = reduce(pixels, size, bits)
+            small = reduce(pixels, size, bits, image.aspect)
             append(small)
             height, width = pixels.shape[:2]
             digest = hashlib.sha256(small).hexdigest()
