@@ -16,6 +16,7 @@ FORMATS = {
     ".html": "text/html",
     ".md": "text/markdown",
     ".png": "image/png",
+    ".h5": "application/x-hdf5",
     ".gz": "application/gzip",
     ".py": "text/x-python",
 }
