@@ -35,6 +35,7 @@ include: "rules/features.smk"
 include: "rules/evaluate.smk"
 include: "rules/study.smk"
 include: "rules/readers.smk"
+include: "rules/anomaly.smk"
 include: "rules/report.smk"
 include: "rules/audit.smk"
 include: "rules/crate.smk"
@@ -106,6 +107,12 @@ rule readers:
             rules.score_readers.output,
             readers=[name for name, study in READERS.items() if study["responses"]],
         ),
+
+
+rule anomaly:
+    input:
+        expand(rules.summarise_anomaly.output, anomaly=config["anomaly"]),
+        expand(rules.plot_anomaly.output, anomaly=config["anomaly"]),
 
 
 rule export:

@@ -76,6 +76,24 @@ if KIND == "phantom":
         script:
             "../workflow_scripts/acquire/draw_phantom.py"
 
+    rule draw_regions:
+        input:
+            truth=f"{RAW}/truth.parquet",
+        output:
+            masks=f"{TENSORS}/regions/{{archive}}.npy",
+            index=f"{TENSORS}/regions/{{archive}}.parquet",
+        log:
+            f"{DATA}/logs/draw_regions/{SIZE}/{{archive}}.log",
+        benchmark:
+            f"{DATA}/benchmarks/draw_regions/{SIZE}/{{archive}}.tsv"
+        threads: 1
+        params:
+            config=canonical(size=SIZE, seed=DATASET["phantom"]["seed"]),
+            archive="{archive}",
+            code=fingerprint("acquire/draw_regions"),
+        script:
+            "../workflow_scripts/acquire/draw_regions.py"
+
 
 if KIND == "nih":
     try:
@@ -122,6 +140,21 @@ if KIND == "nih":
                 code=fingerprint("acquire/extract_label_table"),
             script:
                 "../workflow_scripts/acquire/extract_label_table.py"
+
+    rule extract_boxes:
+        output:
+            boxes=f"{RAW}/BBox_List_2017.csv",
+        log:
+            f"{DATA}/logs/extract_boxes.log",
+        benchmark:
+            f"{DATA}/benchmarks/extract_boxes.tsv"
+        localrule: True
+        threads: 1
+        params:
+            config=canonical(),
+            code=fingerprint("acquire/extract_boxes"),
+        script:
+            "../workflow_scripts/acquire/extract_boxes.py"
 
     if NIH_DIR is not None:
 

@@ -77,3 +77,25 @@ rule select_images:
         code=fingerprint("tensors/select_images"),
     script:
         "../workflow_scripts/tensors/select_images.py"
+
+
+if KIND == "nih":
+
+    rule draw_boxes:
+        input:
+            boxes=rules.extract_boxes.output.boxes,
+            indices=[f"{TENSORS}/{archive}.parquet" for archive in ARCHIVES],
+        output:
+            masks=f"{TENSORS}/regions/boxes.npy",
+            index=f"{TENSORS}/regions/boxes.parquet",
+        log:
+            f"{DATA}/logs/draw_boxes/{SIZE}.log",
+        benchmark:
+            f"{DATA}/benchmarks/draw_boxes/{SIZE}.tsv"
+        localrule: True
+        threads: 1
+        params:
+            config=canonical(size=SIZE),
+            code=fingerprint("tensors/draw_boxes"),
+        script:
+            "../workflow_scripts/tensors/draw_boxes.py"

@@ -124,6 +124,7 @@ def test_defaults_of_the_schema_are_those_shown():
         ("samplers",),
         ("studies",),
         ("readers",),
+        ("anomaly",),
         ("models", "*", "network", "dropout"),
         ("models", "*", "training", "learning_rate"),
         ("samplers", "*", "spacing"),
@@ -155,6 +156,7 @@ def test_least_configuration_gets_every_default():
     assert config["dataset"]["phantom"] == DEFAULT["dataset"]["phantom"]
     assert config["split"] == DEFAULT["split"]
     assert config["models"] == config["samplers"] == config["studies"] == config["readers"] == {}
+    assert config["anomaly"] == {}
 
 
 def test_named_sections_get_defaults_too():
@@ -249,6 +251,7 @@ def test_a_schedule_of_the_least_and_the_most_noise_that_is_allowed_has_levels(
     config = load(
         changed(
             models__recommended__diffusion=settings | {"zero_terminal_snr": zero_terminal_snr},
+            anomaly={},
         )
     )
     process = make_process(config["models"]["recommended"]["diffusion"], 64, 1.0)
@@ -437,7 +440,7 @@ def test_a_missing_key_is_named_once_with_its_meaning():
     assert len(problems(changed(samplers__b={}))) == 3
 
 
-@pytest.mark.parametrize("section", ["models", "samplers", "studies", "readers"])
+@pytest.mark.parametrize("section", ["models", "samplers", "studies", "readers", "anomaly"])
 @pytest.mark.parametrize("name", ["Big", "a/b", "..", "", "a b", 3])
 def test_names_that_become_paths(section, name):
     config = copy.deepcopy(DEFAULT)
@@ -687,6 +690,14 @@ RULES = {
         {"readers__blinded__sampler": "other"},
         r"readers\.blinded\.sampler: 'other' is not among the samplers \(dpm20\)",
     ),
+    "search without its model": (
+        {"anomaly__pathology__model": "other"},
+        r"anomaly\.pathology\.model: 'other' is not among the models \(recommended\)",
+    ),
+    "healthy class that is no class": (
+        {"anomaly__pathology__healthy": "Normal"},
+        r"anomaly\.pathology\.healthy: 'Normal' is not among cohort\.classes \(No Finding, ",
+    ),
 }
 
 
@@ -706,7 +717,7 @@ def test_keys_that_do_not_fit_together(rule):
         {"dataset__kind": "nih", "nih_dir": "/data", "tensors__size": 256},
         of_kind("nifti", BRATS, tensors__channels=2, tensors__bits=16),
         of_kind("hdf5", HDF5, tensors__channels=5, split__method="official"),
-        of_kind("idx", IDX, cohort__classes=["0", "1"]),
+        of_kind("idx", IDX, cohort__classes=["0", "1"], anomaly={}),
         {"evaluate__lpips": ["alex"], "weights": {"alex": {"url": "https://a/b", "sha256": SHA}}},
         {"samplers__dpm20__steps": 1000},
         {"evaluate__extractors": ["pixels", "domain"]},
@@ -722,6 +733,31 @@ def test_keys_that_fit_together(changes):
 MODEL, SAMPLER = "models__recommended", "samplers__dpm20"
 ARM = "studies__augmentation__arms__arm"
 PAIRS = {
+    "healing by a guidance that was not learned": (
+        {
+            f"{MODEL}__training__label_dropout": 0,
+            f"{SAMPLER}__guidance": 1,
+        },
+        r"anomaly\.pathology\.guidance: 4 needs .* models\.recommended never learns",
+        {"anomaly__pathology__guidance": 1},
+    ),
+    "healing beyond the noise of the betas": (
+        {
+            f"{MODEL}__diffusion": {
+                "schedule": "betas", "timesteps": 25, "betas": [0.1] * 25, "zero_terminal_snr": False
+            },
+        },
+        r"anomaly\.pathology\.levels: 4 is more noise .* models\.recommended end at, 3\.6;",
+        {"anomaly__pathology__levels": [1, 3.5]},
+    ),
+    "images that cannot be halved": (
+        {
+            "tensors__size": 63,
+            f"{MODEL}__network": {"patch_size": 1, "channels": [32]},
+        },
+        r"tensors\.size: 63 cannot be halved, as the autoencoder of anomaly\.pathology",
+        {"tensors__size": 62},
+    ),
     "epsilon with zero terminal SNR": (
         {f"{MODEL}__diffusion__prediction": "epsilon"},
         r"models\.recommended\.diffusion: .* undefined: the last step holds nothing but noise",
@@ -959,12 +995,12 @@ PAIRS = {
         {f"{SAMPLER}__guidance_interval": [0, 2]},
     ),
     "guidance without the null": (
-        {f"{MODEL}__training__label_dropout": 0},
+        {f"{MODEL}__training__label_dropout": 0, "anomaly": {}},
         r"samplers\.dpm20\.guidance: 2 needs the unconditional model, which models\.recommended",
         {f"{SAMPLER}__guidance": 1},
     ),
     "guidance 0 without the null": (
-        {f"{MODEL}__training__label_dropout": 0, f"{SAMPLER}__guidance": 0},
+        {f"{MODEL}__training__label_dropout": 0, f"{SAMPLER}__guidance": 0, "anomaly": {}},
         r"samplers\.dpm20\.guidance: 0 needs the unconditional model",
         {f"{SAMPLER}__guidance": 1.5, f"{SAMPLER}__autoguidance": "early"},
     ),

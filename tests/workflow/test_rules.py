@@ -41,7 +41,7 @@ def of_kind(kind: str, folder: Path) -> tuple[dict, tuple[str, ...]]:
                 for seed in (0, 1):
                     (study / f"{arm}_seed{seed}.parquet").touch()
         pooled = {"cross_validation": {"study": "augmentation", "datasets": folds}}
-        return pooled, (*TARGETS, "cross_validation", "audit", "crate")
+        return pooled, (*TARGETS, "anomaly", "cross_validation", "audit", "crate")
     (folder / "files.tsv").write_text(
         f"file\tbytes\tmd5\turl\nx.h5.gz\t\t{'0' * 32}\thttps://a.org/x\nx.csv\t9\t{'1' * 32}\t\n"
     )
@@ -65,7 +65,7 @@ def of_kind(kind: str, folder: Path) -> tuple[dict, tuple[str, ...]]:
         "folder": {"dataset": {"kind": "folder", **local}},
         "dicom": {"dataset": {"kind": "dicom", **local}},
     }[kind]
-    return given, TARGETS
+    return given, (*TARGETS, "anomaly")
 
 
 @pytest.fixture(scope="module")

@@ -255,6 +255,17 @@ def sample_film(
     )
 
 
+def without_findings(film: Film, seed: int) -> Film:
+    """Return the film of the same patient on the same day, had they been healthy.
+
+    Parameters
+    ----------
+    seed : of the data set
+    """
+    patient = sample_patient(int(film.patient_id), seed)
+    return sample_film(patient, film.follow_up, ["No Finding"], film.archive, seed)
+
+
 def sample_sign(finding: str, patient: Patient, rng: np.random.Generator) -> dict:
     """Draw the parameters of `Film` by which a finding shows."""
     side = patient.sides[finding]

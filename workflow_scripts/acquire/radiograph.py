@@ -7,7 +7,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from workflow_scripts.acquire.chest import Chest, build
+from workflow_scripts.acquire.chest import Chest, Map, build
 from workflow_scripts.acquire.phantom import FILM_CM, Film
 
 # Linear attenuation in 1/cm near 60 keV, the mean energy of a 120 kVp beam behind its filter.
@@ -32,8 +32,7 @@ def expose(film: Film, chest: Chest) -> np.ndarray:
     """
     size = chest.body.shape[0]
     pixel = FILM_CM / size
-    attenuation = SOFT * (chest.body - chest.gas) + BONE * chest.bone
-    primary = gaussian_filter(np.exp(-attenuation), UNSHARPNESS / pixel, truncate=3)
+    primary = gaussian_filter(np.exp(-attenuation(chest)), UNSHARPNESS / pixel, truncate=3)
     reach = round(SCATTER_REACH / pixel)
     around = np.minimum(primary, 0.3)  # air beside the patient scatters nothing
     for _ in range(2):
@@ -47,6 +46,11 @@ def expose(film: Film, chest: Chest) -> np.ndarray:
     field = logarithm[size // 5 : -size // 5, size // 5 : -size // 5]
     grey = 255 / (1 + np.exp(film.contrast * (logarithm - field.mean() - film.exposure)))
     return np.round(grey).astype(np.uint8)
+
+
+def attenuation(chest: Chest) -> Map:
+    """Return the negative logarithm of what passes straight through along each ray."""
+    return SOFT * (chest.body - chest.gas) + BONE * chest.bone
 
 
 def png_of(image: np.ndarray, mode: str) -> bytes:

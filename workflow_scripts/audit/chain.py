@@ -75,6 +75,12 @@ def links(
     for record in evidence.of("train_diffusion"):
         what = f"Generator {record.wildcards['model']} learned from"
         yield what, record.output("seen")[0], HELD_OUT, None
+    for record in evidence.of("train_simplex"):
+        what = f"Generator of {record.wildcards['anomaly']}, of simplex noise, learned from"
+        yield what, record.output("seen")[0], HELD_OUT, None
+    for record in evidence.of("train_autoencoder"):
+        what = f"Autoencoder of {record.wildcards['anomaly']} learned from"
+        yield what, record.output("seen")[0], HELD_OUT, None
     for record in evidence.of("train_domain_classifier"):
         yield "Domain classifier learned from", record.output("seen")[0], HELD_OUT, None
     for record in evidence.of("compose_arm"):

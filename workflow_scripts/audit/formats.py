@@ -6,6 +6,8 @@ from workflow_scripts.common import schemas
 
 SCHEMAS: dict[tuple[str, str | None], pa.DataFrameSchema] = {
     ("describe_phantom", "truth"): schemas.PHANTOM_TRUTH,
+    ("draw_regions", "index"): schemas.REGIONS,
+    ("draw_boxes", "index"): schemas.REGIONS,
     ("list_files", "files"): schemas.FILES,
     ("hash_files", None): schemas.DATA_FILES,
     ("list_images", "listing"): schemas.LISTING,
@@ -49,6 +51,13 @@ SCHEMAS: dict[tuple[str, str | None], pa.DataFrameSchema] = {
     ("pool_folds", "summary"): schemas.POOLED_SUMMARY,
     ("make_reader_study", "key"): schemas.READER_KEY,
     ("score_readers", "scores"): schemas.READER_SCORES,
+    ("train_simplex", "log"): schemas.TRAINING_LOG,
+    ("train_simplex", "average"): schemas.AVERAGES,
+    ("train_simplex", "seen"): schemas.SEEN,
+    ("train_autoencoder", "log"): schemas.AUTOENCODER_LOG,
+    ("train_autoencoder", "seen"): schemas.SEEN,
+    ("score_images", "scores"): schemas.ANOMALY_SCORES,
+    ("summarise_anomaly", "summary"): schemas.ANOMALY_SUMMARY,
 }
 # As others hand it out: it has no schema of ours.
 HANDED_OUT = {
@@ -57,6 +66,7 @@ HANDED_OUT = {
     ("list_images", "labels"),
     ("download_archive", "archive"),
     ("unpack_file", None),
+    ("extract_boxes", "boxes"),
 }
 
 

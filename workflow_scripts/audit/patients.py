@@ -201,13 +201,21 @@ def shards_by_stem(evidence: Evidence, indices: list[str]) -> dict[str, str]:
 
 
 @patients.claim(
-    "Every image that a generator was given to train on is of the training split, and nobody of it "
-    "is in the validation or test split",
+    "Every image that a generator, or an autoencoder of healthy images, was given to train on is of "
+    "the training split, and nobody of it is in the validation or test split",
     "train_diffusion",
+    "train_simplex",
+    "train_autoencoder",
 )
 def generators_saw_no_held_out_patient(evidence: Evidence, check: Check, record: Record) -> None:
     images = evidence.images_of(record)
     expected = images[images["split"] == "train"]
+    if record.rule == "train_autoencoder":
+        well = single_finding(expected) & (expected["class_name"] == record.config["healthy"])
+        expected = expected[well]
+        path = record.output("seen")[0]
+        ill = set(evidence.table(path)["image_id"]) - set(expected["image_id"])
+        check.none_of(path, ill, "images are not healthy, or not of the training split")
     saw_training_alone(evidence, check, record, expected, images)
 
 

@@ -578,6 +578,43 @@ def reader_rules(config: dict, sound: Sound) -> Iterator[str]:
             )
 
 
+def anomaly_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """Health must be a class beside others, and the model must know what it looks like at each level."""
+    models = {name: model for name, _, model in entries(config, sound, "models")}
+    for _, where, search in entries(config, sound, "anomaly"):
+        known = list(mapping(config["models"]))
+        if search["model"] not in known:
+            listed = ", ".join(map(str, known)) or "none"
+            yield f"{where}.model: {shown(search['model'])} is not among the models ({listed})"
+        if sound("cohort", "classes") and search["healthy"] not in config["cohort"]["classes"]:
+            yield (
+                f"{where}.healthy: {shown(search['healthy'])} is not among cohort.classes "
+                f"({', '.join(config['cohort']['classes'])})"
+            )
+        if sound("tensors", "size") and config["tensors"]["size"] % 2:
+            yield (
+                f"tensors.size: {config['tensors']['size']} cannot be halved, as the autoencoder of "
+                f"{where} does; give an even number"
+            )
+        model = models.get(search["model"])
+        if model is None:
+            continue
+        if search["guidance"] != 1 and not model["training"]["label_dropout"]:
+            yield (
+                f"{where}.guidance: {search['guidance']:g} needs the unconditional model, which "
+                f"models.{search['model']} never learns with label_dropout 0; set guidance to 1, or "
+                "label_dropout to 0.1"
+            )
+        diffusion, most = model["diffusion"], max(search["levels"])
+        if diffusion.get("schedule") == "betas" and diffusion["betas"]:
+            signal = math.prod(1 - beta for beta in diffusion["betas"])
+            if not diffusion["zero_terminal_snr"] and most**2 * signal > 1 - signal:
+                yield (
+                    f"{where}.levels: {most:g} is more noise over signal than the betas of "
+                    f"models.{search['model']} end at, {math.sqrt(1 / signal - 1):.3g}; give less"
+                )
+
+
 def sampler_of(config: dict, sound: Sound, study: dict) -> dict | None:
     """Return the sampler that a study names, if there is a sound one of that name."""
     samplers = {name: sampler for name, _, sampler in entries(config, sound, "samplers")}
@@ -640,4 +677,5 @@ RULES = (
     study_rules,
     cross_validation_rules,
     reader_rules,
+    anomaly_rules,
 )

@@ -117,6 +117,18 @@ PHANTOM_TRUTH = table(
     }
 )
 
+# acquire, tensors. Where findings are: each row one finding of one image, its region in a shard of
+# masks, 1 inside and 0 outside.
+REGIONS = table(
+    {
+        "image_id": text(),
+        "finding": text(),
+        "shard": text(),
+        "row": whole(),
+        "pixels": whole(),
+    }
+)
+
 # curate. `labels` has one boolean column per finding beside these.
 LABELS = table(IMAGE | PERSON, strict=False)
 LABEL_ISSUES = table({"image_id": text(), "column": text(), "value": text(), "reason": text()})
@@ -411,4 +423,54 @@ RESTORATION_SUMMARY = table(
         "difference_high": number(nullable=True),
     },
     unique=["condition", "method", "samples", "metric"],
+)
+
+# anomaly. Of each image and each way to make it healthy: `level` is noise over signal, 0 for the
+# autoencoder, which sees it as it is; where the finding is known, its `region` is a share of the image.
+METHODS = ("gaussian", "simplex", "autoencoder")
+AUTOENCODER_LOG = table(
+    {
+        "step": counted(),
+        "loss": number(0, nullable=True),
+        "validation_loss": number(0, nullable=True),
+    }
+)
+ANOMALY_SCORES = table(
+    {"image_id": text(), "patient_id": text()}
+    | CLASS
+    | {
+        "split": one_of("val", "test"),
+        "method": one_of(*METHODS),
+        "level": number(0),
+        "score": number(0, 255),
+        "region": number(0, 1, nullable=True),
+        "pixel_auroc": number(0, 1, nullable=True),
+        "average_precision": number(0, 1, nullable=True),
+        "hit": number(0, 1, nullable=True),
+        "dice": number(0, 1, nullable=True),
+        "threshold": number(0, 255, nullable=True),
+    }
+)
+# Of test images alone. `chosen` is the level of a method that validation chose, by `validation`, the
+# same measure's value there; differences are to the autoencoder, of the same images.
+ANOMALY_SUMMARY = table(
+    {
+        "measure": one_of("auroc", "pixel_auroc", "average_precision", "dice", "hit"),
+        "class_name": text(),
+        "method": one_of(*METHODS),
+        "level": number(0),
+        "chosen": pa.Column(bool),
+        "n_images": counted(),
+        "n_patients": counted(),
+        "positives": counted(),
+        "positive_patients": counted(),
+        "value": number(0, 1),
+        "low": number(0, 1, nullable=True),
+        "high": number(0, 1, nullable=True),
+        "chance": number(0, 1),
+        "difference": number(-1, 1, nullable=True),
+        "difference_low": number(-1, 1, nullable=True),
+        "difference_high": number(-1, 1, nullable=True),
+        "validation": number(0, 1, nullable=True),
+    }
 )
