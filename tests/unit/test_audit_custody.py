@@ -8,12 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.volumes import write_brains, write_digits, write_patches
+from workflow_scripts.acquire.data_files import data_files, names_of
+from workflow_scripts.acquire.hash_files import hash_files
+from workflow_scripts.acquire.list_images import array_images, list_images, volume_images
 from workflow_scripts.audit.audit import audit
 from workflow_scripts.audit.claims import tried
 from workflow_scripts.audit.counts import counts
 from workflow_scripts.audit.custody import custody
 from workflow_scripts.audit.evidence import Evidence
+from workflow_scripts.audit.patients import patients
+from workflow_scripts.common.configuration import load
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.privacy import without_folders
 from workflow_scripts.common.schemas import DROPPED, FILES, LISTING, REJECTS, SHARD_INDEX
 from workflow_scripts.common.tables import write_table
 from workflow_scripts.trail import hashing
@@ -327,6 +334,67 @@ def test_a_label_table_of_slices_names_what_was_listed(folder, planted, expected
     record(DATA, "list_images", [], list(paths.items()))
     ((_, what),) = failing(chapter=counts)["labels_name_what_was_listed"]
     assert what == expected
+
+
+def listed(kind, outside):
+    """List the images of a small data set of a kind outside; return its label table."""
+    settings = load({"dataset": {"name": "a", "kind": "phantom"}, "tensors": {"size": 8}})
+    settings, inputs, empty = settings["dataset"].get(kind), [], []
+    if kind == "nifti":
+        write_brains(outside, 2)
+        pattern = r".*/(?P<subject>case_\d+)_(?P<contrast>t1|seg)\.nii\.gz"
+        settings |= {"images": str(outside), "files": pattern, "contrasts": ["t1"]}
+        settings["mask"] = {"contrast": "seg", "finding": "Tumour"}
+        images, empty = volume_images(settings)
+    else:
+        if kind == "hdf5":
+            write_patches(outside, {"train": 8})
+            files = {"images": "split_train_x.h5", "labels": "split_train_y.h5"}
+            files |= {"subjects": "split_train_meta.csv", "split": None}
+            settings |= {"arrays": {"images": "x", "labels": "y", "subjects": "wsi"}}
+        else:
+            write_digits(outside, {"train": 8})
+            files = {"images": "train-images-idx3-ubyte", "labels": "train-labels-idx1-ubyte"}
+            files |= {"split": None}
+        settings |= {"folder": str(outside), "files": [files], "findings": {"1": "One"}}
+        settings |= {"files": data_files(kind, settings)[0]}
+        images = list(array_images(kind, settings, 3 if kind == "hdf5" else 1))
+        paths = [outside / name for name in names_of(settings["files"][0])]
+        hash_files(paths, outside, f"{DATA}/data_files.parquet")
+        record(DATA, "hash_files", paths, [f"{DATA}/data_files.parquet"])
+        inputs = [("data", f"{DATA}/data_files.parquet")]
+    outputs = {name: f"{DATA}/{name}.parquet" for name in ("listing", "dropped")}
+    outputs["labels"] = f"{DATA}/labels.csv"
+    list_images(images, empty, ["part_001"], outputs)
+    config = without_folders({"kind": kind, "settings": settings})
+    record(DATA, "list_images", inputs, list(outputs.items()), config=config)
+    return Path(outputs["labels"])
+
+
+@pytest.mark.parametrize("kind", ["nifti", "hdf5", "idx"])
+def test_what_files_say_is_held_against_the_label_table(folder, kind):
+    table = listed(kind, folder)
+    claim = "the_raw_table_is_what_the_files_say"
+    given = list(folder.iterdir())
+    assert claim not in failing(given, patients)
+    whole = table.read_text()
+    first, *_, last = whole.splitlines()[1:]
+    name, person, finding, *_ = first.split(",")
+    table.write_text(whole.replace(f"{name},{person},", f"{name},somebody,"))
+    ((_, what),) = failing(given, patients)[claim]
+    assert what == f"images have another patient_id in the files: {name}"
+    table.write_text(whole.replace(f"{last}\n", ""))
+    ((_, what),) = failing(given, patients)[claim]
+    assert what == f"images are in the files or here alone: {last.split(',')[0]}"
+    if kind == "nifti":
+        return  # a mask says which slices show the finding: it is not read again
+    table.write_text(whole.replace(f",{finding},", ",Other,", 1))
+    ((_, what),) = failing(given, patients)[claim]
+    assert what == f"images have another findings in the files: {name}"
+    table.write_text(whole)
+    next(path for path in given if "y.h5" in path.name or "labels" in path.name).write_bytes(b"")
+    (what,) = failing(given, patients)[claim]
+    assert "it is not there any more as it was read" in what
 
 
 def test_the_page_names_what_does_not_hold_and_escapes_it(folder):

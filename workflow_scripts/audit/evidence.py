@@ -152,11 +152,33 @@ class Evidence:
     def raw_table(self, record: Record) -> tuple[str, pd.DataFrame]:
         """Return the path of the label table as handed out that a job parsed, and its rows."""
         file = next(file for file in record.inputs if file.name == "table")
-        paths = [file.path] if not file.elsewhere else self.elsewhere.get(Path(file.path).name, [])
-        for path in paths:
+        for path in self.places(file):
             if Path(path).is_file():
                 return file.path, read_raw_table(path, record.config)
         raise InputError(f"{file.path}: the label table is not there any more")
+
+    def data_files(self, record: Record) -> dict[str, str]:
+        """Return where the files of a data set are that a job read, by their names in its DATA_FILES.
+
+        Of several that are called so, it is the one with the bytes that were read.
+        """
+        table = record.input("data")[0]
+        paths = [path for one in self.maker(table).inputs for path in self.places(one)]
+        found = {}
+        for file in self.table(table).itertuples():
+            alike = [path for path in paths if Path(path).name == Path(file.file).name]
+            known = [
+                path for path in alike if path in self.hashes.files
+                and self.hashes.files[path].sha256 == file.sha256
+            ]  # fmt: skip
+            if not known:
+                raise InputError(f"{file.file}: it is not there any more as it was read")
+            found[file.file] = known[0]
+        return found
+
+    def places(self, file: File) -> list[str]:
+        """Return where a file may lie."""
+        return self.elsewhere.get(Path(file.path).name, []) if file.elsewhere else [file.path]
 
     @cached_property
     def owners(self) -> pd.Series:

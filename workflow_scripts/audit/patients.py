@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from workflow_scripts.audit.claims import Chapter, Check
 from workflow_scripts.audit.evidence import Evidence, single_finding, test_images, twice
+from workflow_scripts.audit.raw_files import stated_by_arrays, stated_by_names
 from workflow_scripts.common.schemas import SPLITS
 from workflow_scripts.trail.records import Record
 
@@ -56,6 +57,31 @@ def written(text: str, aliases: dict[str, str]) -> set[str]:
     """Return the columns of the findings that a cell of the raw table names."""
     names = (column_name(part) for part in text.split("|") if part.strip())
     return {aliases.get(name, name) for name in names}
+
+
+@patients.claim(
+    "Every row or slice is of the patient whom the files of the data set name, with the findings that "
+    "they name",
+    "list_images",
+)
+def the_raw_table_is_what_the_files_say(evidence: Evidence, check: Check, record: Record) -> None:
+    path = record.output("labels")[0]
+    evidence.hashed(path)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("image_id")
+    settings, kind = record.config["settings"], record.config["kind"]
+    if kind == "nifti":
+        stated = stated_by_names(settings, evidence.table(record.output("listing")[0]))
+    else:
+        stated = stated_by_arrays(kind, settings, evidence.data_files(record))
+    stated = stated.set_index("image_id")
+    check.count(images=len(stated), patients=stated["patient_id"].nunique())
+    check.none_of(
+        path, set(table.index) ^ set(stated.index), "images are in the files or here alone"
+    )
+    both = table.index.intersection(stated.index)
+    for name in stated.columns:
+        other = both[(table.loc[both, name] != stated.loc[both, name]).to_numpy()]
+        check.none_of(path, other, f"images have another {name} in the files")
 
 
 @patients.claim(

@@ -29,6 +29,8 @@ LIBRARIES = (
     "scikit-learn",
     "torchmetrics",
     "pillow",
+    "nibabel",
+    "h5py",
 )
 NVIDIA = Path("/proc/driver/nvidia")
 CRATE = "ro-crate-metadata.json"  # in the data folder
