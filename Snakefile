@@ -36,6 +36,8 @@ include: "rules/evaluate.smk"
 include: "rules/study.smk"
 include: "rules/readers.smk"
 include: "rules/anomaly.smk"
+include: "rules/inpainting.smk"
+include: "rules/superresolution.smk"
 include: "rules/report.smk"
 include: "rules/audit.smk"
 include: "rules/crate.smk"
@@ -113,6 +115,18 @@ rule anomaly:
     input:
         expand(rules.summarise_anomaly.output, anomaly=config["anomaly"]),
         expand(rules.plot_anomaly.output, anomaly=config["anomaly"]),
+
+
+rule inpainting:
+    input:
+        expand(rules.measure_inpainting.output, inpainting=INPAINTING),
+        expand(rules.plot_inpainting.output, inpainting=INPAINTING),
+
+
+rule superresolution:
+    input:
+        of_factors(rules.measure_superresolution.output),
+        of_factors(rules.plot_superresolution.output),
 
 
 rule export:

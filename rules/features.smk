@@ -22,6 +22,10 @@ def weights_of(extractor):
     return f"results/weights/{extractor}.pt"
 
 
+# The LPIPS backbone that judges restored images, if any: the first of those configured.
+RESTORATION_LPIPS = config["evaluate"]["lpips"][:1]
+
+
 def image_set(wildcards):
     """The images behind a file of features."""
     name = wildcards.images

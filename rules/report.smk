@@ -83,7 +83,17 @@ rule render_report:
             **{
                 key: value
                 for key, value in config.items()
-                if key not in ("device", "checkpoint", "nih_dir", "models", "readers")
+                if key
+                not in (
+                    "device",
+                    "checkpoint",
+                    "nih_dir",
+                    "models",
+                    "readers",
+                    "anomaly",
+                    "inpainting",
+                    "superresolution",
+                )
             },
             models={name: model_recipe(name) for name in config["models"]},
             readers={

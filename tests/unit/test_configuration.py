@@ -22,11 +22,19 @@ from workflow_scripts.diffusion.process import EDM, make_process
 ROOT = Path(__file__).parents[2]
 DEFAULT_TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
 DEFAULT = yaml.safe_load(DEFAULT_TEXT)
+# They follow models and tensors: what a test changes there is wrong for them too.
+APPLICATIONS = ("inpainting", "superresolution")
 
 
 def changed(**changes) -> dict:
-    """The default configuration with values put at `a__b__c`; names with dots stand as they are."""
+    """The default configuration with values put at `a__b__c`; names with dots stand as they are.
+
+    Without the applications but those that are changed.
+    """
     config = copy.deepcopy(DEFAULT)
+    for name in APPLICATIONS:
+        if not any(key.startswith(f"{name}__") for key in changes):
+            del config[name]
     for key, value in changes.items():
         *parents, last = key.split("__")
         section = config
@@ -111,15 +119,23 @@ def test_defaults_of_the_schema_are_those_shown():
     shown = dict(part for part in keys(schema()) if "properties" not in part[1])
     # Where two processes have a key, that of ddpm stands in the configuration.
     shown |= {
-        ("models", "*", "diffusion", name): reference(part)
+        (section, "*", "diffusion", name): reference(part)
         for name, part in PROCESSES["process", "ddpm"].items()
+        for section in ("models", "superresolution")
     }
     shown = {path: part["default"] for path, part in shown.items() if "default" in part}
     assert len(shown) > 60
     differing = {path for path, value in shown.items() if at(DEFAULT, path) not in (..., value)}
     # Named sections have no default entries: the default configuration shows an example of each,
-    # and tunes three keys of its small model, whose defaults stand in the comments.
+    # and tunes some keys of its small models, whose defaults stand in the comments.
     assert differing == {
+        ("inpainting",),
+        ("superresolution",),
+        ("superresolution", "*", "network", "dropout"),
+        ("superresolution", "*", "training", "learning_rate"),
+        ("superresolution", "*", "training", "label_dropout"),
+        ("superresolution", "*", "training", "class_sampling"),
+        ("superresolution", "*", "training", "seed"),
         ("models",),
         ("samplers",),
         ("studies",),
@@ -129,7 +145,8 @@ def test_defaults_of_the_schema_are_those_shown():
         ("models", "*", "training", "learning_rate"),
         ("samplers", "*", "spacing"),
     }
-    absent = {path for path in shown if at(DEFAULT, path) is ...}
+    # The models of superresolution show what is their own; the rest stands with the others.
+    absent = {p for p in shown if at(DEFAULT, p) is ... and p[0] != "superresolution"}
     assert {path[-1] for path in absent} == {"churn", "p_mean", "p_std"}, "those of edm"
 
 
@@ -284,7 +301,11 @@ def neighbours(word: str) -> set[str]:
 
 KEYS = sorted(
     {path for path, _ in keys(schema()) if isinstance(at(DEFAULT, path[:-1]), dict)}
-    - {("models", "*", "diffusion", name) for name in PROCESSES["process", "edm"]}
+    - {
+        (section, "*", "diffusion", name)
+        for name in PROCESSES["process", "edm"]
+        for section in ("models", "superresolution")
+    }
     - {("samplers", "*", name) for name in METHODS["method", "edm"]}
 )
 
@@ -309,9 +330,8 @@ def test_a_typing_error_is_answered_with_the_key_that_was_meant(path, data):
 
 
 def test_a_key_in_the_wrong_place_is_told_its_place():
-    assert problems(changed(timesteps=100)) == [
-        "timesteps: unknown key here; it belongs to models.<name>.diffusion"
-    ]
+    (message,) = problems(changed(timesteps=100))
+    assert message.startswith("timesteps: unknown key here; it belongs to models.<name>.diffusion")
 
 
 def test_a_key_like_no_other_is_told_what_there_is():
@@ -732,6 +752,7 @@ def test_keys_that_fit_together(changes):
 
 MODEL, SAMPLER = "models__recommended", "samplers__dpm20"
 ARM = "studies__augmentation__arms__arm"
+INPAINTING, ENLARGING = "inpainting__films", "superresolution__films"
 PAIRS = {
     "healing by a guidance that was not learned": (
         {
@@ -1064,6 +1085,67 @@ PAIRS = {
         {f"{SAMPLER}__condition": {"findings": ["No Finding"]}, "cohort__labels": "multi", "studies": {}, "readers": {}},
         r"samplers\.dpm20\.condition\.findings: 'No Finding' is no finding",
         {f"{SAMPLER}__condition": {"findings": ["Effusion"]}},
+    ),
+    "inpainting by no model": (
+        {f"{INPAINTING}__model": "other"},
+        r"inpainting\.films\.model: 'other' is not among the models \(recommended\)",
+        {f"{INPAINTING}__model": "recommended"},
+    ),
+    "masks from nowhere": (
+        {f"{INPAINTING}__masks__kinds": ["box", "files"]},
+        r"inpainting\.films\.masks\.folder: missing; kind files reads the masks there",
+        {f"{INPAINTING}__masks__folder": "masks"},
+    ),
+    "masks that nobody asked for": (
+        {f"{INPAINTING}__masks__folder": "masks"},
+        r"inpainting\.films\.masks\.folder: nothing is read from it, since kinds has no files",
+        {f"{INPAINTING}__masks__kinds": ["files"]},
+    ),
+    "a way back that is longer than the way": (
+        {f"{INPAINTING}__sampler__jump_length": 50},
+        r"inpainting\.films\.sampler\.jump_length: 50 levels back .* the 50 steps .* or resamples 1",
+        {f"{INPAINTING}__sampler__resamples": 1},
+    ),
+    "inpainting guided by a model that never hid its conditions": (
+        {f"{INPAINTING}__sampler__guidance": 2, f"{MODEL}__training__label_dropout": 0,
+         "samplers": {}, "studies": {}, "readers": {}, "anomaly": {}},
+        r"inpainting\.films\.sampler\.guidance: 2 needs the unconditional model, which models\.recommended",
+        {f"{INPAINTING}__sampler__guidance": 1},
+    ),
+    "inpainting in more steps than time steps": (
+        {f"{INPAINTING}__sampler__steps": 51, f"{MODEL}__diffusion__timesteps": 50},
+        r"inpainting\.films\.sampler\.steps: 51 steps visit some of the 50 timesteps",
+        {f"{INPAINTING}__sampler__steps": 50},
+    ),
+    "images too small to compare": (
+        {f"{INPAINTING}__images": 3, "tensors__size": 8},
+        r"tensors\.size: 8 is smaller than the windows in which inpainting\.films .* give 11 at least",
+        {"tensors__size": 16},
+    ),
+    "a factor that does not divide the images": (
+        {f"{ENLARGING}__factors": [2, 3]},
+        r"superresolution\.films\.factors: 3 does not divide tensors\.size 64; give factors that do",
+        {f"{ENLARGING}__factors": [2, 8]},
+    ),
+    "an enlarging network of too many levels": (
+        {f"{ENLARGING}__network__channels": [8] * 7},
+        r"tensors\.size: 64 is not divisible by 128, .* of superresolution\.films; give a multiple",
+        {f"{ENLARGING}__network__channels": [8] * 6},
+    ),
+    "an enlarging model of undefined objective": (
+        {f"{ENLARGING}__diffusion__prediction": "epsilon"},
+        r"superresolution\.films\.diffusion: zero_terminal_snr with prediction epsilon is undefined",
+        {f"{ENLARGING}__diffusion__zero_terminal_snr": False},
+    ),
+    "an enlarging model that is never warm": (
+        {f"{ENLARGING}__training__warmup_steps": 600},
+        r"superresolution\.films\.training\.warmup_steps: 600 leaves nothing of the 600 steps",
+        {f"{ENLARGING}__training__warmup_steps": 599},
+    ),
+    "enlarging in steps that an endless time has not": (
+        {f"{ENLARGING}__diffusion": {"process": "edm"}, f"{ENLARGING}__sampler__spacing": "trailing"},
+        r"superresolution\.films\.sampler\.spacing: trailing counts time steps",
+        {f"{ENLARGING}__sampler__spacing": "auto"},
     ),
 }  # fmt: skip
 

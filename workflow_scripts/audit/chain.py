@@ -89,6 +89,17 @@ def links(
             arm = evidence.table(path)
             what = f"Arm {record.wildcards['arm']} of {record.wildcards['study']} learns from"
             yield what, path, HELD_OUT, arm[~arm["synthetic"]]
+    for record in evidence.of("train_superresolution"):
+        name, factor = record.wildcards["superresolution"], record.wildcards["factor"]
+        what = f"Super-resolution {name} x{factor} learned from"
+        yield what, record.output("seen")[0], HELD_OUT, None
+    for record in evidence.of("enlarge_images"):
+        name, factor = record.wildcards["superresolution"], record.wildcards["factor"]
+        what = f"Super-resolution {name} x{factor} is judged on"
+        yield what, record.output("table")[0], others("test"), None
+    for record in evidence.of("draw_masks"):
+        what = f"Inpainting {record.wildcards['inpainting']} is judged on"
+        yield what, record.output("table")[0], others("test"), None
     for record in evidence.of("summarise_study"):
         what = f"Study {record.wildcards['study']} is judged on"
         yield what, record.input("predictions")[0], others("test"), None

@@ -156,7 +156,12 @@ def labels_name_what_was_listed(evidence: Evidence, check: Check, record: Record
     check.none_of(path, others, "images lack a channel, or have one twice")
 
 
-@counts.claim("A training took the steps that it was to take", "train_diffusion", "train_simplex")
+@counts.claim(
+    "A training took the steps that it was to take",
+    "train_diffusion",
+    "train_simplex",
+    "train_superresolution",
+)
 def trainings_took_their_steps(evidence: Evidence, check: Check, record: Record) -> None:
     path = record.output("log")[0]
     last, training = evidence.table(path).iloc[-1], record.config["model"]["training"]

@@ -58,6 +58,15 @@ SCHEMAS: dict[tuple[str, str | None], pa.DataFrameSchema] = {
     ("train_autoencoder", "seen"): schemas.SEEN,
     ("score_images", "scores"): schemas.ANOMALY_SCORES,
     ("summarise_anomaly", "summary"): schemas.ANOMALY_SUMMARY,
+    ("draw_masks", "table"): schemas.MASKS,
+    ("measure_inpainting", "restoration"): schemas.RESTORATION,
+    ("measure_inpainting", "summary"): schemas.RESTORATION_SUMMARY,
+    ("train_superresolution", "log"): schemas.TRAINING_LOG,
+    ("train_superresolution", "seen"): schemas.SEEN,
+    ("choose_superresolution", "average"): schemas.AVERAGES,
+    ("enlarge_images", "table"): schemas.IMAGES,
+    ("measure_superresolution", "restoration"): schemas.RESTORATION,
+    ("measure_superresolution", "summary"): schemas.RESTORATION_SUMMARY,
 }
 # As others hand it out: it has no schema of ours.
 HANDED_OUT = {

@@ -232,6 +232,7 @@ def shards_by_stem(evidence: Evidence, indices: list[str]) -> dict[str, str]:
     "train_diffusion",
     "train_simplex",
     "train_autoencoder",
+    "train_superresolution",
 )
 def generators_saw_no_held_out_patient(evidence: Evidence, check: Check, record: Record) -> None:
     images = evidence.images_of(record)

@@ -19,6 +19,8 @@ EARLY = "early"
 EDM_RANGE = 0.002, 80.0
 # Views that phantom films have.
 PHANTOM_VIEWS = ("AP", "PA")
+# Width in pixels of the windows that SSIM compares (metrics/restoration.py).
+SSIM_WINDOW = 11
 # The least ᾱ of a schedule: its root is a number of 32 bits, and so is the root's inverse.
 LEAST_SIGNAL = 1e-20
 
@@ -615,6 +617,70 @@ def anomaly_rules(config: dict, sound: Sound) -> Iterator[str]:
                 )
 
 
+def inpainting_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """What fills in must be a model that can do what is asked, and masks must come from somewhere."""
+    models = {name: model for name, _, model in entries(config, sound, "models")}
+    for _, where, entry in entries(config, sound, "inpainting"):
+        masks, sampler = entry["masks"], entry["sampler"]
+        yield from size_problems(config, sound, where)
+        if entry["model"] not in mapping(config["models"]):
+            listed = ", ".join(map(str, mapping(config["models"]))) or "none"
+            yield f"{where}.model: {shown(entry['model'])} is not among the models ({listed})"
+        if "files" in masks["kinds"] and masks["folder"] is None:
+            yield f"{where}.masks.folder: missing; kind files reads the masks there"
+        if "files" not in masks["kinds"] and masks["folder"] is not None:
+            yield (
+                f"{where}.masks.folder: nothing is read from it, since kinds has no files; add "
+                "files, or remove folder"
+            )
+        if sampler["resamples"] > 1 and sampler["jump_length"] >= sampler["steps"]:
+            yield (
+                f"{where}.sampler.jump_length: {sampler['jump_length']} levels back are more than "
+                f"the {sampler['steps']} steps have; give less, or resamples 1"
+            )
+        model = models.get(entry["model"])
+        if model is None:
+            continue
+        of = f"models.{entry['model']}"
+        asked = sampler | dict.fromkeys(("sigma_min", "sigma_max")) | {"method": "ddpm"}
+        asked |= {"spacing": "auto"}
+        yield from level_problems(f"{where}.sampler", asked, of, model["diffusion"])
+        if sampler["guidance"] != 1 and not model["training"]["label_dropout"]:
+            yield (
+                f"{where}.sampler.guidance: {sampler['guidance']:g} needs the unconditional model, "
+                f"which {of} never learns with label_dropout 0; set guidance to 1, or label_dropout "
+                "to 0.1"
+            )
+
+
+def superresolution_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """What enlarges must be trainable, and its factors divide the images."""
+    for _, where, entry in entries(config, sound, "superresolution"):
+        yield from size_problems(config, sound, where)
+        yield from network_problems(config, sound, where, entry["network"])
+        yield from training_problems(where, entry["training"], entry["gpus"])
+        yield from diffusion_problems(f"{where}.diffusion", entry["diffusion"])
+        everywhere = {"sigma_min": None, "sigma_max": None}
+        yield from level_problems(
+            f"{where}.sampler", entry["sampler"] | everywhere, where, entry["diffusion"]
+        )
+        for factor in entry["factors"]:
+            if sound("tensors", "size") and config["tensors"]["size"] % factor:
+                yield (
+                    f"{where}.factors: {factor} does not divide tensors.size "
+                    f"{config['tensors']['size']}; give factors that do"
+                )
+
+
+def size_problems(config: dict, sound: Sound, where: str) -> Iterator[str]:
+    """Restored images are compared in windows, for which there must be room."""
+    if sound("tensors", "size") and config["tensors"]["size"] < SSIM_WINDOW:
+        yield (
+            f"tensors.size: {config['tensors']['size']} is smaller than the windows in which "
+            f"{where} compares images by SSIM; give {SSIM_WINDOW} at least"
+        )
+
+
 def sampler_of(config: dict, sound: Sound, study: dict) -> dict | None:
     """Return the sampler that a study names, if there is a sound one of that name."""
     samplers = {name: sampler for name, _, sampler in entries(config, sound, "samplers")}
@@ -678,4 +744,6 @@ RULES = (
     cross_validation_rules,
     reader_rules,
     anomaly_rules,
+    inpainting_rules,
+    superresolution_rules,
 )

@@ -391,7 +391,7 @@ READER_SCORES = table(
 # denoising, inpainting, superresolution. How near a restored image is to the true one, which the
 # methods did not see: one row per image, `condition` (how it was degraded), method, and `samples`,
 # how many drawn answers were averaged (1 where a method has but one).
-RESTORATION_METRICS = ("psnr", "ssim", "mae", "lpips")
+RESTORATION_METRICS = ("psnr", "ssim", "mae", "lpips", "inconsistency")
 RESTORATION = table(
     {
         "image_id": text(),
@@ -403,6 +403,7 @@ RESTORATION = table(
         "ssim": number(-1, 1),
         "mae": number(0),
         "lpips": number(0, required=False),
+        "inconsistency": number(0, required=False),
     },
     unique=["image_id", "condition", "method", "samples"],
 )
@@ -473,4 +474,20 @@ ANOMALY_SUMMARY = table(
         "difference_high": number(-1, 1, nullable=True),
         "validation": number(0, 1, nullable=True),
     }
+)
+
+# inpainting. A row per test image and kind of mask: what is hidden of the image, `hidden` as a share.
+MASKS = table(
+    {"image_id": text(), "patient_id": text()}
+    | CLASS
+    | FINDINGS
+    | PERSON
+    | {
+        "split": one_of("test"),
+        "shard": text(),
+        "row": whole(),
+        "mask": one_of("box", "strokes", "half", "files"),
+        "hidden": number(0, 1),
+    },
+    unique=["image_id", "mask"],
 )
