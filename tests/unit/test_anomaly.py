@@ -14,7 +14,7 @@ from workflow_scripts.anomaly.residuals import (
     pixel_auroc,
     residual_maps,
 )
-from workflow_scripts.anomaly.score_images import located, score_images
+from workflow_scripts.anomaly.score_images import located, score_images, with_dice
 from workflow_scripts.anomaly.summary import auroc, summarise
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import (
@@ -103,14 +103,19 @@ def test_the_threshold_of_dice_comes_from_validation_alone():
     region = np.zeros((SIZE, SIZE), bool)
     region[:8, :8] = True
     val, test = np.where(region, 100.0, 20.0), np.where(region, 60.0, 20.0)
-    known = {0: region, 1: region}
-    table = located(np.stack([val, test]), known, pd.Series(["val", "test"]))
-    assert table["threshold"].nunique() == 1
-    assert 20 < table["threshold"].iloc[0] <= 100
-    table = located(np.stack([val, test]), known, pd.Series(["test", "test"]))
+    where = {3: located(val, region), 5: located(test, region)}
+    split = pd.Series("test", index=range(8))
+    table = with_dice(where, split.where(split.index != 3, "val"))
+    assert table.index.tolist() == [3, 5]
+    assert table["threshold"].tolist() == [21, 21], "the least that is best"
+    assert table["dice"].tolist() == [1, 1]
+    # A threshold that suits the one test image would have been found as well, but was not sought.
+    other = {3: located(val, region), 5: located(np.where(region, 15.0, 5.0), region)}
+    assert with_dice(other, split.where(split.index != 3, "val"))["dice"].tolist() == [1, 0]
+    table = with_dice(where, split)
     assert table["dice"].isna().all()
     assert table["pixel_auroc"].tolist() == [1, 1]
-    table = located(np.stack([val, test]), {}, pd.Series(["val", "test"]))
+    table = with_dice({}, split)
     assert table.empty
     assert {"dice", "hit", "region"} <= set(table.columns)
 

@@ -24,6 +24,7 @@ from workflow_scripts.diffusion.model import Model, load_model
 from workflow_scripts.diffusion.sampler import plan, sample
 
 METHOD = "ddim"  # which adds no noise on its way
+CHUNK = 1024  # images in memory at a time, as numbers of 32 bits
 
 
 def heal_images(images: Path, shards: list[Path], folder: Path, healed: Path, config: dict) -> None:
@@ -45,11 +46,13 @@ def heal_images(images: Path, shards: list[Path], folder: Path, healed: Path, co
         bf16 = wants_bf16(config["precision"], device)
         use_tf32(bf16)
         c = as_healthy(model, rows, config["healthy"])
-        seeds = seeds_of(config["seed"], rows["image_id"])
-        x = to_input(store.all(), torch.device("cpu"))
-        found = heal(model, x, c, seeds, config["level"], config, bf16)
+        seeds, found = seeds_of(config["seed"], rows["image_id"]), []
+        for part in np.array_split(np.arange(len(rows)), -(-len(rows) // CHUNK)):
+            x = to_input(store.gather(part), torch.device("cpu"))
+            x = heal(model, x, c[part], seeds[part], config["level"], config, bf16)
+            found.append(to_pixels(x, store.bits))
     with whole_file(healed) as partial:
-        np.save(partial, to_pixels(found, store.bits))
+        np.save(partial, np.concatenate(found))
 
 
 def heal(

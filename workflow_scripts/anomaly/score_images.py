@@ -22,6 +22,7 @@ from workflow_scripts.common.schemas import ANOMALY_SCORES, IMAGES, REGIONS
 from workflow_scripts.common.store import ImageStore, open_shard
 from workflow_scripts.common.tables import read_table, table_of, write_table
 
+CHUNK = 1024  # images in memory at a time
 Version = tuple[str, float, Path]  # method, level and the file of the healthy versions
 
 
@@ -50,52 +51,57 @@ def score_images(
     rows = rows.reset_index(drop=True)
     known = true_regions(rows, regions, masks)
     log.info("%d of %d images have a known region", len(known), len(rows))
-    pixels = ImageStore(rows, shards).all()
+    store = ImageStore(rows, shards)
+    parts = np.array_split(np.arange(len(rows)), -(-len(rows) // CHUNK))
+    table = rows[["image_id", "patient_id", "class_id", "class_name", "split"]]
     found = []
     for method, level, path in progress(versions, "scoring", unit="version"):
         healed = open_shard(path)
         if len(healed) != len(rows):
             raise InputError(f"{path} holds {len(healed)} images, not {len(rows)}. {REMAKE}")
-        maps = residual_maps(pixels, np.asarray(healed))
-        table = rows[["image_id", "patient_id", "class_id", "class_name", "split"]].assign(
-            method=method,
-            level=level,
-            score=image_scores(maps),
-        )
-        found.append(table.join(located(maps, known, rows["split"])))
-    write_table(
-        table_of(pd.concat(found).to_dict("records"), ANOMALY_SCORES), scores, ANOMALY_SCORES
-    )
+        score, where = [], {}
+        for part in parts:
+            maps = residual_maps(store.gather(part), healed[part])
+            score.append(image_scores(maps))
+            where |= {k: located(maps[k - part[0]], known[k]) for k in part if k in known}
+        own = table.assign(method=method, level=level, score=np.concatenate(score))
+        found.append(own.join(with_dice(where, rows["split"])))
+    rows = pd.concat(found).to_dict("records")
+    write_table(table_of(rows, ANOMALY_SCORES), scores, ANOMALY_SCORES)
 
 
-def located(maps: np.ndarray, known: dict[int, np.ndarray], split: pd.Series) -> pd.DataFrame:
-    """Return how well maps show known regions: one row for each image of these, by its position.
-
-    The threshold behind `dice` is the one of the highest mean over validation images with a region;
-    without any there is no Dice.
+def located(residual: np.ndarray, region: np.ndarray) -> dict:
+    """Return how well a map shows a region: measures by name, and Dice at every threshold as `curve`.
 
     Parameters
     ----------
-    maps : (n, height, width)
-    known : by the positions of images, their regions, bool (height, width)
-    split : of each image
+    residual : (height, width)
+    region : bool (height, width)
     """
-    where = sorted(known)
-    measured = [
-        {
-            "region": float(known[k].mean()),
-            "pixel_auroc": pixel_auroc(maps[k], known[k]),
-            "average_precision": average_precision(maps[k], known[k]),
-            "hit": float(peak_inside(maps[k], known[k])),
-        }
-        for k in where
-    ]
+    return {
+        "region": float(region.mean()),
+        "pixel_auroc": pixel_auroc(residual, region),
+        "average_precision": average_precision(residual, region),
+        "hit": float(peak_inside(residual, region)),
+        "curve": dice_curve(residual, region),
+    }
+
+
+def with_dice(where: dict[int, dict], split: pd.Series) -> pd.DataFrame:
+    """Return one row for each image that was `located`, by its position, with Dice at one threshold.
+
+    The one of the highest mean over validation images; without any there is no Dice.
+
+    Parameters
+    ----------
+    split : of every image
+    """
     columns = ["region", "pixel_auroc", "average_precision", "hit"]
-    table = pd.DataFrame(measured, index=where, columns=columns, dtype=float)
-    curves = np.array([dice_curve(maps[k], known[k]) for k in where])
-    chooses = split.loc[where].to_numpy() == "val"
+    table = pd.DataFrame(where.values(), index=list(where), columns=columns, dtype=float)
     table["dice"], table["threshold"] = np.nan, np.nan
+    chooses = split.loc[table.index].to_numpy() == "val"
     if chooses.any():
+        curves = np.array([one["curve"] for one in where.values()])
         best = int(curves[chooses].mean(axis=0).argmax())
         table["dice"], table["threshold"] = curves[:, best], float(best)
     return table
