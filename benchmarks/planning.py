@@ -58,6 +58,7 @@ def plan(models: int, shards: int, seeds: int) -> dict:
         "samplers": {"dpm25": sampler | {"shards": shards}},
         "studies": {f"study-{name}": study | {"model": name} for name in names},
         "readers": {},
+        "anomaly": {},
     }
 
 
