@@ -22,7 +22,17 @@ Snakemake = Callable[..., subprocess.CompletedProcess]
 
 
 # What takes minutes: begun early, so that no process is left alone with it at the end.
-LONG = ("slurm", "failures", "nih", "several", "full_disk", "shared_cache", "surroundings", "rerun")
+LONG = (
+    "slurm",
+    "kinds",
+    "failures",
+    "nih",
+    "several",
+    "full_disk",
+    "shared_cache",
+    "surroundings",
+    "rerun",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

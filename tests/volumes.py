@@ -55,12 +55,17 @@ def write_nifti(
     return path
 
 
-def write_brains(folder: Path, subjects: int = 12) -> Path:
-    """Write two contrasts and a mask for each subject, half of whom have a tumour, as BraTS does."""
+def write_brains(folder: Path, subjects: int = 12, volumes: int = 1) -> Path:
+    """Write two contrasts and a mask for each subject, half of whom have a tumour, as BraTS does.
+
+    Of several `volumes`, each contrast is a 4-D file, and each volume half as bright as the one before.
+    """
     for number in range(subjects):
         name, ill = f"case_{number:03d}", number % 2 == 0
         for contrast, weight in (("t1", 1.0), ("t2", 0.5)):
             volume = (weight * head(number, lesion=ill)).astype(np.int16)
+            if volumes > 1:
+                volume = np.stack([volume // 2**n for n in range(volumes)], axis=-1)
             write_nifti(folder / name / f"{name}_{contrast}.nii.gz", volume, "LPS")
         mask = (head(number, lesion=ill) == 1000).astype(np.uint8)
         write_nifti(folder / name / f"{name}_seg.nii.gz", mask, "LPS")

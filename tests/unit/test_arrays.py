@@ -74,7 +74,10 @@ def decoded(kind, settings, found, tmp_path, parts=("part_001",), channels=1):
     source = {"kind": kind, "channels": channels, "images": settings["folder"]}
     if kind == "hdf5":
         source |= {"array": settings["arrays"]["images"], "window": settings["window"]}
-    return [list(images_of(source, part, {"listing": outputs["listing"]})) for part in parts]
+    files = {tmp_path / name for entry in settings["files"] for name in names_of(entry)}
+    hash_files(sorted(files), tmp_path, tmp_path / "data.parquet")
+    inputs = {"listing": outputs["listing"], "data": tmp_path / "data.parquet"}
+    return [list(images_of(source, part, inputs)) for part in parts]
 
 
 # -- round trips -----------------------------------------------------------------------------------
@@ -176,6 +179,19 @@ def test_arrays_may_stand_in_groups_and_every_image_may_be_its_own_subject(tmp_p
     arrays = {"images": "train/images", "labels": "/train/labels", "subjects": "none"}
     settings = settings_of("hdf5", tmp_path, ONE, arrays=arrays, own_subjects=True)
     assert [entry.patient_id for entry in entries("hdf5", settings)] == ["a/000000", "a/000001"]
+
+
+def test_a_file_that_was_changed_after_it_was_listed_is_refused(tmp_path):
+    write_digits(tmp_path, {"train": 9, "t10k": 6})
+    settings = settings_of("idx", tmp_path, DIGITS)
+    found = entries("idx", settings)
+    decoded("idx", settings, found, tmp_path)
+    path = tmp_path / "t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes() + b"0")
+    source = {"kind": "idx", "channels": 1, "images": str(tmp_path)}
+    inputs = {"listing": tmp_path / "listing.parquet", "data": tmp_path / "data.parquet"}
+    with pytest.raises(InputError, match="t10k-images-idx3-ubyte was changed"):
+        list(images_of(source, "part_001", inputs))
 
 
 # -- the tables ------------------------------------------------------------------------------------

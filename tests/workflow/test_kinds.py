@@ -1,5 +1,7 @@
-"""Data of every kind that holds many images in one file, from the files to the tensors and the proof."""
+"""Data of every kind that holds many images in one file, from the files to the tensors, one to samples."""
 
+import gzip
+import hashlib
 import json
 import re
 
@@ -16,7 +18,8 @@ SPLITS = ("train", "val", "test")
 
 
 def brains(folder):
-    write_brains(folder)
+    """Two contrasts of two volumes each: 4-D files, two channels, 16 bits."""
+    write_brains(folder, volumes=2)
     nifti = {
         "images": str(folder),
         "files": r".*/(?P<subject>case_\d+)_(?P<contrast>t1|t2|seg)\.nii\.gz",
@@ -28,7 +31,14 @@ def brains(folder):
         "dataset": {"name": "brains", "kind": "nifti", "nifti": nifti},
         "cohort": {"classes": ["No Finding", "Tumour"]},
         "split": {"fractions": {"train": 0.6, "val": 0.2, "test": 0.2}},
-        "tensors": {"size": 10, "channels": 2, "bits": 16},
+        "tensors": {"size": 12, "channels": 2, "bits": 16},
+        "models": {
+            "small": {
+                "network": {"channels": [8]},
+                "training": {"steps": 20, "batch_size": 8, "warmup_steps": 5},
+            }
+        },
+        "samplers": {"dpm4": {"method": "dpm++2m", "steps": 4, "per_class": 3}},
     }
 
 
@@ -84,11 +94,12 @@ KINDS = {"nifti": brains, "hdf5": patches, "idx": digits}
 
 @pytest.fixture(scope="module", params=KINDS)
 def run(request, tmp_path_factory, snakemake):
-    """A finished run of each kind up to its tensors: kind, folder of the run, configuration."""
+    """A finished run of each kind up to its tensors, or samples: kind, folder, configuration."""
     folder = tmp_path_factory.mktemp(request.param)
     config = KINDS[request.param](folder / "files")
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    snakemake(folder, "tensors", "--configfile", folder / "config.yaml")
+    targets = ["tensors", *(["samples"] if "models" in config else [])]
+    snakemake(folder, *targets, "--configfile", folder / "config.yaml")
     return request.param, folder, config
 
 
@@ -127,14 +138,16 @@ def test_every_pixel_is_the_one_of_the_file(run):
     if kind == "nifti":
         listing = pd.read_parquet(data / "raw/listing.parquet").set_index(["image_id", "channel"])
         for image, found in zip(images.itertuples(), pixels, strict=True):
-            assert found.dtype == np.uint16 and found.shape == (10, 10, 2)
+            assert found.dtype == np.uint16 and found.shape == (12, 12, 2)
             number = int(image.patient_id[-3:])
             volume = head(number, lesion=number % 2 == 0)
             for channel, weight in enumerate((0.5, 1.0)):
                 place = listing.loc[image.image_id, channel]
-                values = plane((weight * volume).astype(np.int16), "coronal", place.position)
-                expected = reduce(grey(values, place.low, place.high), 10, bits=16)
+                scan = (weight * volume).astype(np.int16) // 2**place.frame
+                values = plane(scan, "coronal", place.position)
+                expected = reduce(grey(values, place.low, place.high), 12, bits=16)
                 np.testing.assert_array_equal(found[..., channel], expected)
+        assert set(images["image_id"].str.split("/").str[2]) == {"volume_000", "volume_001"}
         dropped = pd.read_parquet(data / "raw/dropped.parquet")
         assert len(dropped) and set(dropped["reason"]) == {"empty slice"}
         assert not set(dropped["image_id"]) & set(images["image_id"])
@@ -151,6 +164,17 @@ def test_every_pixel_is_the_one_of_the_file(run):
             assert found.mean(axis=1).argmax() == int(image.class_name)
 
 
+def test_four_dimensional_files_of_two_contrasts_are_learned_and_drawn(run):
+    kind, folder, _ = run
+    if kind != "nifti":
+        pytest.skip("one kind is trained on here")
+    drawn = [np.load(path) for path in folder.glob("results/brains/samples/small/dpm4/*/*.npy")]
+    assert len(drawn) == 2
+    for images in drawn:
+        assert images.dtype == np.uint16 and images.shape == (3, 12, 12, 2)
+        assert images.std() > 0 and len({image.tobytes() for image in images}) == 3
+
+
 def test_an_edited_file_makes_its_images_anew(run, forks, root):
     kind, folder, _ = run
 
@@ -165,10 +189,30 @@ def test_an_edited_file_makes_its_images_anew(run, forks, root):
 
     assert plan() == set()
     if kind == "nifti":
-        write_brains(folder / "files", 1)
+        write_brains(folder / "files", 1, volumes=2)
     else:
         (path,) = (folder / "files").glob("*_test_x.h5" if kind == "hdf5" else "t10k-images*")
         path.write_bytes(path.read_bytes()[:-1] + b"0")
     planned = plan()
     assert planned >= {"list_images", "resize_archive"}
     assert ("hash_files" in planned) == (kind != "nifti")
+
+
+def test_a_file_of_a_manifest_is_downloaded_and_unpacked(snakemake, tmp_path):
+    config = patches(tmp_path / "files")
+    rows = ["file\tbytes\tmd5\turl"]
+    for path in sorted((tmp_path / "files").iterdir()):
+        if path.suffix == ".h5":
+            packed = path.with_suffix(".h5.gz")
+            packed.write_bytes(gzip.compress(path.read_bytes()))
+            path = packed
+        md5 = hashlib.md5(path.read_bytes()).hexdigest()
+        rows.append(f"{path.name}\t\t{md5}\t{path.as_uri()}")
+    (tmp_path / "files.tsv").write_text("\n".join(rows) + "\n")
+    config["dataset"]["hdf5"] |= {"folder": None, "manifest": str(tmp_path / "files.tsv")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    target = "results/patches/raw/split_test_y.h5"
+    snakemake(tmp_path, target, "--configfile", tmp_path / "config.yaml")
+    expected = (tmp_path / "files" / "split_test_y.h5").read_bytes()
+    assert (tmp_path / target).read_bytes() == expected
+    assert not (tmp_path / "results/patches/raw/split_train_x.h5.gz").exists()

@@ -102,6 +102,6 @@ def told(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}. Fetch it again, or name another file.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: damaged or cut short ({error})") from None
+        raise InputError(f"{path}: damaged or cut short ({error}). Fetch it again.") from None

@@ -34,6 +34,7 @@ DEFLATE = 1032  # times that gzip shrinks anything at most, as masks nearly are
 MOST_BEHIND = 1 << 24  # bytes
 BUFFER = 1 << 16
 GZIP = b"\x1f\x8b"
+ADVICE = "Mend the file, or take it out of the folder."
 # By the lengths of their headers; and where in these it stands that a file is NIfTI.
 CLASSES = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
 MAGIC = {348: 344, 540: 4}
@@ -124,14 +125,16 @@ def told(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}. {ADVICE}") from None
     except MemoryError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's, not of what the file holds
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"{path}: damaged, cut short or no NIfTI file ({reason})") from None
+        raise InputError(
+            f"{path}: damaged, cut short or no NIfTI file ({reason}). {ADVICE}"
+        ) from None
 
 
 def header_of(stream: BinaryIO) -> nibabel.Nifti1Image:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.schemas import FILES, LISTING
+from workflow_scripts.common.schemas import DATA_FILES, FILES, LISTING
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.formats.archives import Found, archive_images, folder_images
 from workflow_scripts.formats.decoding import decode
@@ -28,7 +28,8 @@ def images_of(source: Mapping[str, Any], part: str, inputs: Mapping[str, Any]) -
         values that are black and white, or None
     part : the archive, or the part as the table FILES or LISTING names it
     inputs : paths of the job's files by name: `archive` (tar.gz) of the kinds phantom and nih, `files`
-        (FILES) of folder and dicom, `listing` (LISTING) of the others
+        (FILES) of folder and dicom, `listing` (LISTING) of the others, and of hdf5 and idx `data`
+        (DATA_FILES)
 
     Raises
     ------
@@ -49,8 +50,11 @@ def images_of(source: Mapping[str, Any], part: str, inputs: Mapping[str, Any]) -
 
         yield from slices(of_part(inputs["listing"], part), source["images"], source["axis"])
     else:
+        files = read_table(inputs["data"], DATA_FILES).set_index("file")
         for name, rows in of_part(inputs["listing"], part).groupby("file", sort=False):
             path = Path(source["images"], name)
+            if path.stat().st_size != files.at[name, "bytes"]:
+                raise InputError(f"{path} was changed while it was read. Run again.")
             if kind == "hdf5":
                 yield from array_images(path, rows, source["array"], source["window"])
             else:
