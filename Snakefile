@@ -38,6 +38,7 @@ include: "rules/readers.smk"
 include: "rules/anomaly.smk"
 include: "rules/inpainting.smk"
 include: "rules/superresolution.smk"
+include: "rules/denoising.smk"
 include: "rules/report.smk"
 include: "rules/audit.smk"
 include: "rules/crate.smk"
@@ -127,6 +128,26 @@ rule superresolution:
     input:
         of_factors(rules.measure_superresolution.output),
         of_factors(rules.plot_superresolution.output),
+
+
+rule denoising:
+    input:
+        [
+            expand(pattern, denoising=config["denoising"])
+            for pattern in (
+                rules.export_patches.output,
+                rules.score_denoising.output,
+                rules.sweep_steps.output,
+                rules.measure_uncertainty.output,
+                rules.plot_denoisers.output,
+                rules.draw_examples.output,
+            )
+        ],
+        # What depends on the list does not miss a file of it; who asks for the target does.
+        [
+            expand(rules.cut_patches.output.shard, denoising=name, archive=ARCHIVES)
+            for name in config["denoising"]
+        ],
 
 
 rule export:

@@ -82,12 +82,23 @@ METHODS = brought(schema()["$defs"]["sampler"])
 
 def at(config: dict, path: tuple):
     """What stands at a path of `keys`, in the first of the named sections that has it."""
-    value = config
-    for name in path:
-        if not isinstance(value, dict) or (name != "*" and name not in value) or not value:
-            return ...
-        value = next(iter(value.values())) if name == "*" else value[name]
-    return value
+    if not path:
+        return config
+    if not isinstance(config, dict):
+        return ...
+    first, *rest = path
+    sections = config.values() if first == "*" else [config[first]] if first in config else []
+    return next((found for s in sections if (found := at(s, tuple(rest))) is not ...), ...)
+
+
+def named(config: dict, path: tuple) -> tuple:
+    """A path of `keys` with, in place of each `*`, the name of the first section that has the rest."""
+    if not path:
+        return ()
+    first, *rest = path
+    names = config if first == "*" else [first]
+    name = next(name for name in names if at(config[name], tuple(rest)) is not ...)
+    return (name, *named(config[name], tuple(rest)))
 
 
 # -- the schema and the default ----------------------------------------------------------------
@@ -119,31 +130,34 @@ def test_defaults_of_the_schema_are_those_shown():
     shown = dict(part for part in keys(schema()) if "properties" not in part[1])
     # Where two processes have a key, that of ddpm stands in the configuration.
     shown |= {
-        (section, "*", "diffusion", name): reference(part)
+        (*of, "diffusion", name): reference(part)
+        for of in (("models", "*"), ("superresolution", "*"), ("denoising", "*", "methods", "*"))
         for name, part in PROCESSES["process", "ddpm"].items()
-        for section in ("models", "superresolution")
     }
     shown = {path: part["default"] for path, part in shown.items() if "default" in part}
     assert len(shown) > 60
     differing = {path for path, value in shown.items() if at(DEFAULT, path) not in (..., value)}
     # Named sections have no default entries: the default configuration shows an example of each,
-    # and tunes some keys of its small models, whose defaults stand in the comments.
-    assert differing == {
+    # and tunes three keys of its small model, whose defaults stand in the comments, and the networks
+    # and trainings of its applications.
+    tuned = {
+        path
+        for path in differing
+        if path[0] != "models" and path[2:3] in (("network",), ("training",))
+    }
+    assert differing - tuned == {
         ("inpainting",),
         ("superresolution",),
-        ("superresolution", "*", "network", "dropout"),
-        ("superresolution", "*", "training", "learning_rate"),
-        ("superresolution", "*", "training", "label_dropout"),
-        ("superresolution", "*", "training", "class_sampling"),
-        ("superresolution", "*", "training", "seed"),
         ("models",),
         ("samplers",),
         ("studies",),
+        ("denoising",),
         ("readers",),
         ("anomaly",),
         ("models", "*", "network", "dropout"),
         ("models", "*", "training", "learning_rate"),
         ("samplers", "*", "spacing"),
+        ("denoising", "*", "patches", "per_image"),
     }
     # The models of superresolution show what is their own; the rest stands with the others.
     absent = {p for p in shown if at(DEFAULT, p) is ... and p[0] != "superresolution"}
@@ -299,33 +313,24 @@ def neighbours(word: str) -> set[str]:
     ) - {word}
 
 
-KEYS = sorted(
-    {path for path, _ in keys(schema()) if isinstance(at(DEFAULT, path[:-1]), dict)}
-    - {
-        (section, "*", "diffusion", name)
-        for name in PROCESSES["process", "edm"]
-        for section in ("models", "superresolution")
-    }
-    - {("samplers", "*", name) for name in METHODS["method", "edm"]}
-)
+KEYS = sorted(path for path, _ in keys(schema()) if at(DEFAULT, path) is not ...)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(KEYS), st.data())
 def test_a_typing_error_is_answered_with_the_key_that_was_meant(path, data):
     config = copy.deepcopy(DEFAULT)
-    section, real = config, []
-    for name in path[:-1]:
-        name = next(iter(section)) if name == "*" else name
-        section, real = section[name], [*real, name]
+    section, (*real, last) = config, named(DEFAULT, path)
+    for name in real:
+        section = section[name]
     typo = data.draw(st.sampled_from(sorted(neighbours(path[-1]))))
     siblings = {key[-1] for key in KEYS if key[:-1] == path[:-1]} - {path[-1]}
     # A word two edits from another key may mean that one, and three letters mean anything.
     assume(len(path[-1]) > 3)
     assume(typo not in siblings and not siblings & neighbours(typo))
     assume(not any(neighbours(typo) & neighbours(key) for key in siblings))
-    section[typo] = section.pop(path[-1], None)
-    right, wrong = ".".join([*real, path[-1]]), ".".join([*real, typo])
+    section[typo] = section.pop(last, None)
+    right, wrong = ".".join([*real, last]), ".".join([*real, typo])
     assert f"{wrong}: unknown key; did you mean {right}?" in problems(config)
 
 
@@ -1218,10 +1223,10 @@ ANYTHING = st.recursive(
 @given(st.sampled_from(KEYS), ANYTHING)
 def test_any_value_is_taken_or_refused(path, value):
     config = copy.deepcopy(DEFAULT)
-    section = config
-    for name in path[:-1]:
-        section = section[next(iter(section)) if name == "*" else name]
-    section[path[-1]] = value
+    section, (*parents, last) = config, named(DEFAULT, path)
+    for name in parents:
+        section = section[name]
+    section[last] = value
     try:
         loaded = load(config)
     except InputError as error:

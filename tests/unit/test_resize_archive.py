@@ -14,15 +14,14 @@ from PIL import Image
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import REJECTS, SHARD_INDEX
-from workflow_scripts.common.store import ImageStore
+from workflow_scripts.common.store import ImageStore, growing_array
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.formats.archives import Found
 from workflow_scripts.formats.images import Image as Picture
 from workflow_scripts.formats.images import Unreadable
 from workflow_scripts.formats.sources import decoded, images_of
-from workflow_scripts.tensors import resize_archive as module
 from workflow_scripts.tensors.reduction import reduce
-from workflow_scripts.tensors.resize_archive import growing_array, resize_archive
+from workflow_scripts.tensors.resize_archive import resize_archive
 
 RNG = np.random.default_rng(11)
 
@@ -188,7 +187,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_names_the_shard(tmp_path, m
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module.np, "ascontiguousarray", full)
+    monkeypatch.setattr(np, "ascontiguousarray", full)
     with pytest.raises(OSError, match="No space left") as caught:
         resized(tmp_path, GOOD)
     assert caught.value.filename == str(tmp_path / "a.npy")

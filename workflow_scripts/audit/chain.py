@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from workflow_scripts.audit.evidence import Evidence
+from workflow_scripts.audit.evidence import Evidence, whole_images
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import SPLITS
 
@@ -100,6 +100,18 @@ def links(
     for record in evidence.of("draw_masks"):
         what = f"Inpainting {record.wildcards['inpainting']} is judged on"
         yield what, record.output("table")[0], others("test"), None
+    for record in evidence.of("train_denoiser"):
+        path = record.output("seen")[0]
+        name, method = record.wildcards["denoising"], record.wildcards["method"]
+        with suppress(InputError):
+            what = f"Denoising {name}: {method} learned from"
+            yield what, path, HELD_OUT, whole_images(evidence.table(path))
+    for record in evidence.of("score_denoising"):
+        path = record.output("rows")[0]
+        with suppress(InputError):
+            rows = evidence.table(path).drop_duplicates("image_id")
+            what = f"Denoising {record.wildcards['denoising']} is judged on"
+            yield what, path, others("test"), whole_images(rows)
     for record in evidence.of("summarise_study"):
         what = f"Study {record.wildcards['study']} is judged on"
         yield what, record.input("predictions")[0], others("test"), None

@@ -161,6 +161,7 @@ def labels_name_what_was_listed(evidence: Evidence, check: Check, record: Record
     "train_diffusion",
     "train_simplex",
     "train_superresolution",
+    "train_denoiser",
 )
 def trainings_took_their_steps(evidence: Evidence, check: Check, record: Record) -> None:
     path = record.output("log")[0]

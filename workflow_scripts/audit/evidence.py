@@ -267,3 +267,8 @@ def beside(path: str, data: Path) -> bool:
 def twice(values: Iterable[str]) -> list[str]:
     """Return what comes more than once."""
     return [value for value, number in Counter(values).items() if number > 1]
+
+
+def whole_images(patches: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of patches, `<image>@<top>,<left>`, under the names of the images that they are of."""
+    return patches.assign(image_id=patches["image_id"].str.rsplit("@", n=1).str[0])

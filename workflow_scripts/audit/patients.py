@@ -12,7 +12,13 @@ import pandas as pd
 from safetensors import safe_open
 
 from workflow_scripts.audit.claims import Chapter, Check
-from workflow_scripts.audit.evidence import Evidence, single_finding, test_images, twice
+from workflow_scripts.audit.evidence import (
+    Evidence,
+    single_finding,
+    test_images,
+    twice,
+    whole_images,
+)
 from workflow_scripts.audit.raw_files import stated_by_arrays, stated_by_names
 from workflow_scripts.common.schemas import SPLITS
 from workflow_scripts.trail.records import Record
@@ -146,9 +152,10 @@ def metadata_joins_cohort_and_splits(evidence: Evidence, check: Check, record: R
 
 
 @patients.claim(
-    "Every image that later steps read is as the metadata have it, and lies where its archive's "
-    "index says",
+    "Every image that later steps read, and every patch of one, is as the metadata have it, and lies "
+    "where its archive's index says",
     "select_images",
+    "list_patches",
 )
 def images_are_of_the_metadata(evidence: Evidence, check: Check, record: Record) -> None:
     path = record.output("images")[0]
@@ -156,7 +163,8 @@ def images_are_of_the_metadata(evidence: Evidence, check: Check, record: Record)
     indices = pd.concat([evidence.table(index) for index in record.input("indices")])
     check.count(images=len(images))
     metadata = evidence.table(record.input("metadata")[0])
-    same_rows(check, path, images, metadata, "in the metadata")
+    whole = whole_images(images) if record.rule == "list_patches" else images
+    same_rows(check, path, whole, metadata, "in the metadata")
     same_rows(check, path, images, indices, "in the archives' indices")
 
 
@@ -233,9 +241,12 @@ def shards_by_stem(evidence: Evidence, indices: list[str]) -> dict[str, str]:
     "train_simplex",
     "train_autoencoder",
     "train_superresolution",
+    "train_denoiser",
 )
 def generators_saw_no_held_out_patient(evidence: Evidence, check: Check, record: Record) -> None:
     images = evidence.images_of(record)
+    if record.rule == "train_denoiser":
+        images = whole_images(images).drop_duplicates("image_id")
     expected = images[images["split"] == "train"]
     if record.rule == "train_autoencoder":
         well = single_finding(expected) & (expected["class_name"] == record.config["healthy"])
@@ -273,6 +284,7 @@ def saw_training_alone(
     path = record.output("seen")[0]
     seen = evidence.table(path)
     check.count(trainings=1, images=len(seen))
+    seen = whole_images(seen) if record.rule == "train_denoiser" else seen
     bad = evidence.not_for_training(seen, images)
     check.none_of(path, bad, "images are held out, or of a patient who is")
     missing = set(expected["image_id"]) - set(seen["image_id"])

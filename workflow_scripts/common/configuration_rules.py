@@ -4,6 +4,8 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import yaml
@@ -21,6 +23,10 @@ EDM_RANGE = 0.002, 80.0
 PHANTOM_VIEWS = ("AP", "PA")
 # Width in pixels of the windows that SSIM compares (metrics/restoration.py).
 SSIM_WINDOW = 11
+# What a denoising study calls the patches that no method has touched.
+NOISY = "noisy"
+# Methods that draw nothing on their way.
+DETERMINISTIC = ("ddim", "dpm++2m", "unipc", "heun")
 # The least ᾱ of a schedule: its root is a number of 32 bits, and so is the root's inverse.
 LEAST_SIGNAL = 1e-20
 
@@ -220,13 +226,19 @@ def model_rules(config: dict, sound: Sound) -> Iterator[str]:
         yield from training_problems(where, model["training"], model["gpus"])
 
 
-def network_problems(config: dict, sound: Sound, where: str, network: dict) -> Iterator[str]:
-    """A network must fit the images, and attend at levels that it has."""
+def network_problems(
+    config: dict,
+    sound: Sound,
+    where: str,
+    network: dict,
+    key: tuple[str, ...] = ("tensors", "size"),
+) -> Iterator[str]:
+    """A network must fit the images, whose size stands at `key`, and attend at levels that it has."""
     levels = len(network["channels"])
     factor = network["patch_size"] * 2 ** (levels - 1)
-    if sound("tensors", "size") and config["tensors"]["size"] % factor:
+    if sound(*key) and (size := reduce(getitem, key, config)) % factor:
         yield (
-            f"tensors.size: {config['tensors']['size']} is not divisible by {factor}, which is "
+            f"{'.'.join(key)}: {size} is not divisible by {factor}, which is "
             f"patch_size {network['patch_size']} times 2 for each of the {levels - 1} "
             f"halvings of {where}; give a multiple of {factor}, or fewer channels"
         )
@@ -567,6 +579,71 @@ def cross_validation_rules(config: dict, sound: Sound) -> Iterator[str]:
         )
 
 
+def denoising_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """A denoising study must have methods that fit each other, and what compares them."""
+    for name, where, study in entries(config, sound, "denoising"):
+        methods = study["methods"]
+        size = ("denoising", name, "patches", "size")
+        yield from network_problems(config, sound, where, study["network"], size)
+        yield from training_problems(where, study["training"], 1)
+        if study["patches"]["size"] < SSIM_WINDOW:
+            yield (
+                f"{where}.patches.size: {study['patches']['size']} is less than the window of SSIM; "
+                f"give {SSIM_WINDOW} or more"
+            )
+        phantom = sound("dataset") and config["dataset"]["kind"] == "phantom"
+        if phantom and study["patches"]["size"] > config["dataset"]["phantom"]["size"]:
+            yield (
+                f"{where}.patches.size: no patch of {study['patches']['size']} fits into the "
+                f"phantoms, which are drawn at {config['dataset']['phantom']['size']}; give less, or "
+                "a larger dataset.phantom.size"
+            )
+        if NOISY in methods:
+            yield f"{where}.methods.{NOISY}: the name is taken by the noisy patches themselves"
+        if study["reference"] not in methods:
+            yield (
+                f"{where}.reference: {shown(study['reference'])} is not among the methods "
+                f"({', '.join(methods)})"
+            )
+        drawing = [name for name, method in methods.items() if method["kind"] == "diffusion"]
+        if study["sweep"]["method"] not in drawing:
+            yield (
+                f"{where}.sweep.method: {shown(study['sweep']['method'])} is not among the methods of "
+                f"kind diffusion ({', '.join(drawing) or 'none'}); name one of them"
+            )
+        for name in drawing:
+            yield from denoiser_problems(f"{where}.methods.{name}", methods[name], study)
+
+
+def denoiser_problems(where: str, method: dict, study: dict) -> Iterator[str]:
+    """A diffusion model must be trained for how it is asked, and draw answers that differ."""
+    strategy, guidance = method["strategy"], method["guidance"]
+    sampler = study["sampler"] | method["sampler"]
+    yield from diffusion_problems(f"{where}.diffusion", method["diffusion"])
+    yield from level_problems(f"{where}.sampler", sampler, where, method["diffusion"])
+    if strategy == "guided" and guidance == 1:
+        yield (
+            f"{where}.guidance: 1 is no guidance; give the strategy guided another weight, such as "
+            "1.5, or set strategy to concatenation"
+        )
+    elif strategy == "guided" and not study["training"]["label_dropout"]:
+        yield (
+            f"{where}.strategy: guided needs a network that has learned without the noisy image; set "
+            "training.label_dropout of the study to 0.1"
+        )
+    elif strategy != "guided" and guidance != 1:
+        yield (
+            f"{where}.guidance: {guidance:g} has no effect with strategy {strategy}; remove it, or set "
+            "strategy to guided"
+        )
+    if strategy == "matched" and sampler["method"] in DETERMINISTIC:
+        yield (
+            f"{where}.sampler: {sampler['method']} goes the same way from the same noisy image each "
+            "time, so that the answers of strategy matched would be one; set the method's own sampler: "
+            "{method: ddpm}"
+        )
+
+
 def reader_rules(config: dict, sound: Sound) -> Iterator[str]:
     """A reader study must name images that are drawn, labelled truly, and enough."""
     for _, where, study in entries(config, sound, "readers"):
@@ -742,6 +819,7 @@ RULES = (
     weights_rules,
     study_rules,
     cross_validation_rules,
+    denoising_rules,
     reader_rules,
     anomaly_rules,
     inpainting_rules,

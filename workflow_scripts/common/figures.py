@@ -13,6 +13,10 @@ from matplotlib.figure import Figure
 from workflow_scripts.common.files import whole_file
 
 INK, MUTED, ACCENT, WARM = "#1f2933", "#7b8794", "#0b7285", "#d9480f"
+# For more of a kind: told apart in every common colour blindness (Okabe & Ito 2008); its yellow is too faint here.
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999",
+)  # fmt: skip
 
 plt.rcParams.update(
     {

@@ -491,3 +491,74 @@ MASKS = table(
     },
     unique=["image_id", "mask"],
 )
+
+# denoising. Patches, named as their place on an image, `<image_id>@<top>,<left>`, and what became of
+# the patches of each image.
+PATCH_INDEX = table(
+    {
+        "image_id": text(unique=True),
+        "source_image_id": text(),
+        "top": whole(),
+        "left": whole(),
+        "content": number(0, 1),
+        "shard": text(),
+        "row": whole(),
+        "sha256": text(),
+    }
+)
+CUT_IMAGES = table(
+    {
+        "source_image_id": text(unique=True),
+        "width": counted(),
+        "height": counted(),
+        "mode": text(),
+        "places": whole(),
+        "background": whole(),
+        "left_out": whole(),
+        "kept": whole(),
+    }
+)
+NLM_TUNING = table(
+    {
+        "condition": text(),
+        "variance": number(0),
+        "strength": number(0),
+        "n_images": counted(),
+        "psnr": number(),
+        "chosen": pa.Column(bool),
+    }
+)
+SWEEP = table(
+    {"sampler": text(), "steps": counted()}
+    | {
+        name: column
+        for name, column in RESTORATION_SUMMARY.columns.items()
+        if not name.startswith("difference") and name != "method"
+    }
+)
+# Whether the answers that a method drew scatter as the truth does about them.
+UNCERTAINTY = table(
+    {
+        "condition": text(),
+        "method": text(),
+        "samples": counted(),
+        "measure": one_of("coverage", "error_over_spread"),
+        "expected": number(0),
+        "n_images": counted(),
+        "n_patients": counted(),
+        "value": number(0),
+        "low": number(0, nullable=True),
+        "high": number(0, nullable=True),
+        "verdict": one_of("calibrated", "too narrow", "too wide", "unknown"),
+    }
+)
+SPREAD = table(
+    {
+        "condition": text(),
+        "method": text(),
+        "bin": whole(),
+        "pixels": counted(),
+        "spread": number(0),
+        "error": number(0),
+    }
+)

@@ -9,14 +9,15 @@ each: a rule depends on that table, so that neither planning nor the comparison 
 grows with the number of shards times the number of jobs that read them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError, few
-from workflow_scripts.common.files import REMAKE, sha256_of
+from workflow_scripts.common.files import REMAKE, sha256_of, whole_file
 from workflow_scripts.common.levels import bits_of
 from workflow_scripts.common.schemas import SHARDS
 from workflow_scripts.common.tables import read_table, write_table
@@ -84,6 +85,34 @@ class ImageStore:
     def all(self) -> np.ndarray:
         """Return every image of the index, typed and shaped as the shards' rows."""
         return self.gather(np.arange(len(self)))
+
+
+@contextmanager
+def growing_array(
+    path: str | Path, shape: tuple[int, ...], kind: np.dtype
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yield a function that appends an image of one shape and dtype to the `.npy` file at `path`."""
+    count = 0
+    with whole_file(path) as partial, partial.open("wb") as stream:
+
+        def write_header() -> int:
+            # NumPy leaves room in the header for a first dimension that grows.
+            header = {"descr": kind.str, "fortran_order": False, "shape": (count, *shape)}
+            stream.seek(0)
+            np.lib.format.write_array_header_1_0(stream, header)
+            return stream.tell()
+
+        def append(image: np.ndarray) -> None:
+            nonlocal count
+            if image.shape != shape or image.dtype != kind:
+                raise AssertionError(f"an image is {image.dtype} {image.shape}, not {kind} {shape}")
+            stream.write(np.ascontiguousarray(image).data)
+            count += 1
+
+        start = write_header()
+        yield append
+        if write_header() != start:
+            raise AssertionError("the header of the array has outgrown its room")
 
 
 def list_shards(shards: Iterable[str | Path], table: str | Path) -> None:

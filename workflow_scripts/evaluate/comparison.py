@@ -9,14 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from workflow_scripts.common.figures import INK, MUTED, WARM, plt
+from workflow_scripts.common.figures import COLOURS, INK, MUTED, WARM, plt
 from workflow_scripts.common.numbers import MINUS
 from workflow_scripts.common.wording import space_name
 
-# Told apart in every common colour blindness (Okabe & Ito 2008); its yellow is too faint here.
-COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999",
-)  # fmt: skip
 MARKERS = {
     "dpm++2m": "o",
     "dpm++2m_sde": "P",

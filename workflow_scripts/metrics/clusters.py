@@ -80,18 +80,43 @@ def cluster_means(
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or not len(values) or np.isnan(values).any():
         raise ValueError("means need values of one image or more, (n, m), none of them NaN")
-    point = values.mean(axis=0)
+    ones = np.ones((len(values), 1))
+    return cluster_ratios(values, ones, patients, count, seed)
+
+
+def cluster_ratios(
+    numerators: np.ndarray, denominators: np.ndarray, patients: np.ndarray, count: int, seed: int
+) -> list[Estimate]:
+    """Return ratios of sums over images, with their 95 % percentile intervals.
+
+    Parameters
+    ----------
+    numerators : (n, m); an infinite one makes every ratio infinite that it is part of
+    denominators : (n, m) or (n, 1), finite and not negative
+    patients, count, seed : as of `cluster_means`
+
+    Returns
+    -------
+    m estimates; without an interval where all images are of one patient
+    """
+    point = numerators.sum(axis=0) / denominators.sum(axis=0)
     if len(np.unique(patients)) < 2:
         return [Estimate(float(value)) for value in point]
     # Sums, and how often ±infinity is drawn, which would be NaN as 0 times infinity.
-    finite = np.isfinite(values)
-    parts = np.hstack([np.where(finite, values, 0.0), values == np.inf, values == -np.inf])
+    parts = np.hstack(
+        [
+            np.where(np.isfinite(numerators), numerators, 0.0),
+            numerators == np.inf,
+            numerators == -np.inf,
+        ]
+    )
     drawn = []
-    for weights in resamples(patients, count, generator(seed, "patients")):
-        total, above, below = np.split(parts.T @ weights.astype(np.float64), 3)
+    for block in resamples(patients, count, generator(seed, "patients")):
+        weights = block.astype(np.float64)
+        total, above, below = np.split(parts.T @ weights, 3)
         with np.errstate(invalid="ignore"):
             infinite = np.where(above > 0, np.inf, 0.0) + np.where(below > 0, -np.inf, 0.0)
-            drawn.append((total + infinite) / weights.sum(axis=0))
+            drawn.append((total + infinite) / (denominators.T @ weights))
     low, high = interval(np.hstack(drawn))
     return [Estimate(*map(float, ends)) for ends in zip(point, low, high, strict=True)]
 

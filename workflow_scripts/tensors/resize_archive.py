@@ -1,18 +1,16 @@
 """Decode the images of one archive, reduce them, keep them as one shard with its index."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.files import whole_file
 from workflow_scripts.common.levels import DEPTHS
 from workflow_scripts.common.runtime import log, progress, step
 from workflow_scripts.common.schemas import REJECTS, SHARD_INDEX
+from workflow_scripts.common.store import growing_array
 from workflow_scripts.common.tables import write_table
 from workflow_scripts.formats.images import Image, Unreadable
 from workflow_scripts.formats.sources import images_of
@@ -78,34 +76,6 @@ def resize_archive(
     write_table(pd.DataFrame(rows, columns=list(SHARD_INDEX.columns)), index, SHARD_INDEX)
     write_table(pd.DataFrame(rejected, columns=list(REJECTS.columns), dtype=str), rejects, REJECTS)
     log.info("%s: %d images, %d rejected", name, len(rows), len(rejected))
-
-
-@contextmanager
-def growing_array(
-    path: str | Path, shape: tuple[int, ...], kind: np.dtype
-) -> Iterator[Callable[[np.ndarray], None]]:
-    """Yield a function that appends an image of one shape and dtype to the `.npy` file at `path`."""
-    count = 0
-    with whole_file(path) as partial, partial.open("wb") as stream:
-
-        def write_header() -> int:
-            # NumPy leaves room in the header for a first dimension that grows.
-            header = {"descr": kind.str, "fortran_order": False, "shape": (count, *shape)}
-            stream.seek(0)
-            np.lib.format.write_array_header_1_0(stream, header)
-            return stream.tell()
-
-        def append(image: np.ndarray) -> None:
-            nonlocal count
-            if image.shape != shape or image.dtype != kind:
-                raise AssertionError(f"an image is {image.dtype} {image.shape}, not {kind} {shape}")
-            stream.write(np.ascontiguousarray(image).data)
-            count += 1
-
-        start = write_header()
-        yield append
-        if write_header() != start:
-            raise AssertionError("the header of the array has outgrown its room")
 
 
 if __name__ == "__main__":
