@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 from itertools import permutations, product
 
 import nibabel
@@ -520,6 +521,15 @@ def damaged(tmp_path, how):
             content[344:348] = b"ni1\0"
             plain.write_bytes(content)
             return plain
+        case "voxels far away":
+            return put("<f", 108, 1e9)
+        case "voxels nowhere":
+            return put("<f", 108, np.nan)
+        case "an extension without end":
+            content[348:352] = b"\1\0\0\0"
+            put("<f", 108, 400.0)
+            content[352:352] = struct.pack("<2i", 2**31 - 16, 6) + bytes(40)
+            path.write_bytes(gzip.compress(bytes(content) + bytes(1 << 26)))
         case "bomb behind":
             path.write_bytes(gzip.compress(bytes(content) + bytes(1 << 25)))
         case "flat voxels":
@@ -552,6 +562,9 @@ def damaged(tmp_path, how):
         ("without orientation of an axis", "no orientation of all three axes"),
         ("affine of no numbers", "its affine is no number"),
         ("pair", "header of a pair of files"),
+        ("voxels far away", r"to begin at byte 1000000000"),
+        ("voxels nowhere", "to begin at byte nan"),
+        ("an extension without end", "damaged, cut short|behind its voxels"),
         ("bomb behind", "behind its voxels"),
         ("flat voxels", "0.0001 times as high as it is wide"),
     ],
@@ -561,6 +574,16 @@ def test_a_damaged_or_strange_file_is_named_and_nothing_is_made_of_it(tmp_path, 
     with pytest.raises(InputError, match=message) as caught:
         measures(path)
     assert str(path) in str(caught.value)
+
+
+def test_an_extension_is_not_read_beyond_the_voxels(tmp_path):
+    path = damaged(tmp_path, "an extension without end")
+    tracemalloc.start()
+    with pytest.raises(InputError):
+        measures(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 def test_no_memory_is_taken_for_what_a_header_only_declares(tmp_path, monkeypatch):

@@ -8,7 +8,9 @@ superior up and anterior on the left. A pixel is a voxel; what its sides in mm a
 """
 
 import gzip
+import io
 import math
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
@@ -19,25 +21,35 @@ import nibabel
 import numpy as np
 import pandas as pd
 from nibabel.affines import voxel_sizes
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.formats.images import Image, grey
 
-AXES = {
-    "sagittal": 0,
-    "coronal": 1,
-    "axial": 2,
-}  # of a volume in RAS+, along which slices are counted
+# Along which axis of a volume in RAS+ slices are counted.
+AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 LARGEST_VOLUME = 1 << 29  # voxels of one volume; 812 x 812 x 812
 DEFLATE = 1032  # times that gzip shrinks anything at most, as masks nearly are
-MOST_BEHIND = 1 << 24  # bytes
+MOST_BESIDE = 1 << 24  # bytes before the voxels, and behind them
 BUFFER = 1 << 16
 GZIP = b"\x1f\x8b"
 ADVICE = "Mend the file, or take it out of the folder."
-# By the lengths of their headers; and where in these it stands that a file is NIfTI.
-CLASSES = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
-MAGIC = {348: 344, 540: 4}
+
+
+class Edition(NamedTuple):
+    """An edition of NIfTI: its header, and where in it stand the magic word and the voxels' offset."""
+
+    header: type[nibabel.Nifti1Header]
+    magic: int
+    offset: int
+    kind: str  # of the offset, as `struct` has it
+
+
+EDITIONS = {  # by the lengths of their headers
+    348: Edition(nibabel.Nifti1Header, 344, 108, "f"),
+    540: Edition(nibabel.Nifti2Header, 4, 168, "q"),
+}
 
 
 class Scan:
@@ -56,17 +68,18 @@ class Scan:
     def __init__(self, path: str | Path, stream: BinaryIO) -> None:
         self.path, self.stream = Path(path), stream
         with told(self.path):
-            image = header_of(stream)
-            check_header(image, self.path.stat().st_size, isinstance(stream, gzip.GzipFile))
-            self.proxy, sizes = image.dataobj, trimmed(image.shape)
+            header = header_of(stream)
+            check_header(header, self.path.stat().st_size, isinstance(stream, gzip.GzipFile))
+            self.proxy, sizes = ArrayProxy(stream, header), trimmed(header.get_data_shape())
             self.frames = sizes[3] if len(sizes) == 4 else 1
-            self.mode = image.get_data_dtype().name
-            self.orientation = io_orientation(image.affine)
+            self.mode = header.get_data_dtype().name
+            affine = header.get_best_affine()
+            self.orientation = io_orientation(affine)
             if np.isnan(self.orientation).any():
                 raise InputError("its affine names no orientation of all three axes")
-            self.affine = image.affine @ inv_ornt_aff(self.orientation, sizes[:3])
+            self.affine = affine @ inv_ornt_aff(self.orientation, sizes[:3])
             self.shape = tuple(sizes[axis] for axis in np.argsort(self.orientation[:, 0]))
-            self.oriented = bool(image.header["qform_code"] or image.header["sform_code"])
+            self.oriented = bool(header["qform_code"] or header["sform_code"])
 
     def volumes(self) -> Iterator[np.ndarray]:
         """Yield each volume (x, y, z) in RAS+, in their order, its values scaled as the header says."""
@@ -93,11 +106,11 @@ class Scan:
     def read_to_the_end(self) -> None:
         """Read what stands behind the voxels, at whose end gzip compares its checksum."""
         if isinstance(self.stream, gzip.GzipFile):
-            limit = self.stream.tell() + MOST_BEHIND
+            limit = self.stream.tell() + MOST_BESIDE
             while self.stream.read(BUFFER):
                 if self.stream.tell() > limit:
                     raise InputError(
-                        f"goes on for more than {MOST_BEHIND:,} bytes behind its voxels"
+                        f"goes on for more than {MOST_BESIDE:,} bytes behind its voxels"
                     )
 
 
@@ -137,34 +150,41 @@ def told(path: Path) -> Iterator[None]:
         ) from None
 
 
-def header_of(stream: BinaryIO) -> nibabel.Nifti1Image:
-    """Return the image at the beginning of a stream, of which the header alone has been read."""
-    first = stream.read(348)
-    stream.seek(0)
-    lengths = [int.from_bytes(first[:4], order) for order in ("little", "big")]
-    length = next((length for length in lengths if length in CLASSES), None)
-    if length is None:
+def header_of(stream: BinaryIO) -> nibabel.Nifti1Header:
+    """Return the header at the beginning of a stream.
+
+    What stands between it and the voxels is read as far as the header says, and no further, whatever
+    the extensions there say of their own lengths.
+    """
+    first = stream.read(540)
+    lengths = {order: struct.unpack(f"{order}i", first[:4].ljust(4, b"\0"))[0] for order in "<>"}
+    order = next((order for order, length in lengths.items() if length in EDITIONS), None)
+    if order is None:
         raise InputError("no NIfTI file" if first else "an empty file")
-    place = MAGIC[length]
-    if first[place : place + 2] == b"ni":
+    edition = EDITIONS[lengths[order]]
+    if first[edition.magic : edition.magic + 2] == b"ni":
         raise InputError("the header of a pair of files (.hdr, .img); save it as one (.nii)")
-    return CLASSES[length].from_stream(stream)
+    (offset,) = struct.unpack_from(order + edition.kind, first, edition.offset)
+    if not 0 <= offset <= MOST_BESIDE:
+        raise InputError(f"its voxels are to begin at byte {offset}")
+    content = first + stream.read(max(0, int(offset) - len(first)))
+    return edition.header.from_fileobj(io.BytesIO(content))
 
 
-def check_header(image: nibabel.Nifti1Image, size: int, compressed: bool) -> None:
+def check_header(header: nibabel.Nifti1Header, size: int, compressed: bool) -> None:
     """Refuse what is no image, or declares too much, before memory is taken for it.
 
     Parameters
     ----------
-    image : of which the header alone has been read
+    header : of the file
     size : of the file in bytes
     compressed : whether it is by gzip
     """
-    sizes, kind = trimmed(image.shape), image.get_data_dtype()
+    shape, kind = header.get_data_shape(), header.get_data_dtype()
+    sizes = trimmed(shape)
     if len(sizes) not in (3, 4):
         raise InputError(
-            f"{len(sizes)} dimensions ({size_of(image.shape)}); readable are 3 and, of several "
-            "volumes, 4"
+            f"{len(sizes)} dimensions ({size_of(shape)}); readable are 3 and, of several volumes, 4"
         )
     if min(sizes) < 1:
         raise InputError(f"{size_of(sizes)} voxels: it holds nothing")
@@ -181,7 +201,7 @@ def check_header(image: nibabel.Nifti1Image, size: int, compressed: bool) -> Non
             f"declares {declared:,} bytes of voxels, which {size:,} bytes cannot hold: damaged or "
             "cut short"
         )
-    if not np.isfinite(image.affine).all():
+    if not np.isfinite(header.get_best_affine()).all():
         raise InputError("its affine is no number")
 
 
