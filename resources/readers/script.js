@@ -4,7 +4,7 @@ const study = JSON.parse(document.getElementById("study").textContent);
 const total = study.images.length;
 const element = (id) => document.getElementById(id);
 const radios = [...document.querySelectorAll("input[type=radio]")];
-const QUESTIONS = { source: "real or synthetic", finding: "the finding" };
+const QUESTIONS = { source: "real or synthetic", finding: "what it shows" };
 
 // Who reads, which image is shown (`total`: the end), and {item: {source, finding}}.
 let reader = "";
@@ -97,7 +97,7 @@ function showImage() {
   const [item, uri] = study.images[at];
   show("reading");
   element("film").src = uri;
-  element("film").alt = `Radiograph ${at + 1} of ${total}`;
+  element("film").alt = `Image ${at + 1} of ${total}`;
   element("place").textContent = `Image ${at + 1} of ${total}`;
   element("message").textContent = "";
   element("back").disabled = at === 0;

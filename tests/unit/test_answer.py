@@ -145,7 +145,7 @@ def test_a_gap_is_named_only_where_its_interval_excludes_zero():
 def test_low_data_studies_say_that_the_generator_had_more():
     assert "generator" not in said()
     text = said(study=settings(patients=0.1))
-    assert "10\u00a0% of the training patients, but the generator" in text
+    assert "10\u00a0% of the training subjects, but the generator" in text
     assert "had seen all of them" in text
 
 
@@ -157,7 +157,7 @@ def test_one_seed_and_too_few_patients_are_admitted():
     text = said(summary(primary=GAIN))
     assert "the interval excludes 0, but not once it carries the spread over seeds as well" in text
     text = said(summary(primary=GAIN, fewest_patients=19))
-    assert "+0.050), too few test patients to tell" in text
+    assert "+0.050), too few test subjects to tell" in text
     assert "too narrow to conclude from" in text
     assert "a gain of +" not in text
     assert "80\u00a0% power" not in text

@@ -16,7 +16,9 @@ from diffusers import DDIMScheduler, UniPCMultistepScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.untrained import untrained
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.pixels import to_pixels
 from workflow_scripts.common.schemas import (
     AVERAGES,
     EXCLUSIONS,
@@ -33,8 +35,13 @@ from workflow_scripts.diffusion.conditions import Conditions
 from workflow_scripts.diffusion.network import build_network
 from workflow_scripts.diffusion.noise import noise
 from workflow_scripts.export import card
-from workflow_scripts.export.export_model import Artefacts, export_model, make_scheduler
-from workflow_scripts.export.pipeline import RadiographPipeline
+from workflow_scripts.export.export_model import (
+    Artefacts,
+    export_model,
+    make_scheduler,
+    pipeline_index,
+)
+from workflow_scripts.export.pipeline import ConditionalPipeline
 
 CLASSES = ["No Finding", "Cardiomegaly", "Effusion"]
 SIZE = 16
@@ -212,7 +219,7 @@ def write_artefacts(
     diffusion: dict,
     copied: bool = False,
     searched: bool = True,
-    image_size: int = SIZE,
+    said: dict | None = None,
     samplers: list = SAMPLERS,
     **columns,
 ) -> Artefacts:
@@ -221,12 +228,12 @@ def write_artefacts(
     Parameters
     ----------
     copied, searched : whether copies were found, or looked for
-    image_size : said to be that of the images
+    said : facts of the model that are to be others
     columns : of IMAGES, to be replaced
     """
     rng = np.random.default_rng(0)
     facts = write_model(folder, diffusion)
-    (folder / "model.json").write_text(json.dumps(facts | {"image_size": image_size}))
+    (folder / "model.json").write_text(json.dumps(facts | (said or {})))
     write_table(
         pd.DataFrame(
             {
@@ -411,11 +418,11 @@ def test_the_pipeline_asks_in_the_same_words_as_the_engine(pipeline, finding, vi
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory) -> RadiographPipeline:
+def pipeline(tmp_path_factory) -> ConditionalPipeline:
     folder = tmp_path_factory.mktemp("model")
     facts = write_model(folder, DDPM)
     unet = load_model(folder).network.unet
-    return RadiographPipeline(unet, make_scheduler(facts), facts["conditions"])
+    return ConditionalPipeline(unet, make_scheduler(facts), facts["conditions"])
 
 
 @pytest.mark.parametrize("name", ["recommended", "vp-sde", "score"])
@@ -428,7 +435,7 @@ def test_other_solvers_of_diffusers_fit_and_agree_with_ours(
 ):
     model = load_model(exported[name])
     settings = json.loads((exported[name] / "model_index.json").read_text())
-    other = RadiographPipeline(
+    other = ConditionalPipeline(
         model.network.unet,
         solver.from_config(make_scheduler(model.facts).config, **options),
         settings["conditions"],
@@ -476,7 +483,7 @@ def test_the_pipeline_refuses_the_ages_that_the_engine_refuses(pipeline, age):
 
 def test_a_scheduler_without_noise_levels_is_not_asked_to_guide_between_them(pipeline):
     config = pipeline.scheduler.config
-    other = RadiographPipeline(
+    other = ConditionalPipeline(
         pipeline.unet, DDIMScheduler.from_config(config, clip_sample=False), CONDITIONS.values
     )
     other.set_progress_bar_config(disable=True)
@@ -521,7 +528,10 @@ def test_the_card_says_loudly_that_phantoms_are_no_patients(tmp_path, exported):
     assert text.index("not radiographs") < text.index("## How to load it")
     real = the_card(tmp_path, kind="folder")
     assert "phantom" not in real.lower()
-    assert "radiographs" in real
+    assert "radiographs" not in real
+    assert "synthetic images" in real
+    assert "chest" not in real
+    assert "radiographs" in the_card(tmp_path, kind="nih")
 
 
 def test_the_card_is_valid_for_a_hub_and_tidy(exported):
@@ -595,7 +605,7 @@ def test_what_the_card_tells_to_type_works(exported, monkeypatch):
     exec(
         ours.replace('"small"', f'"{name}"').replace("count=4, steps=20", "count=2, steps=2"), scope
     )
-    assert scope["films"].shape == (2, SIZE, SIZE)
+    assert scope["images"].shape == (2, SIZE, SIZE)
     theirs = re.search(r"pipeline\((.*?)\)\.images", text, flags=re.DOTALL).group(1)
     asked = eval(f"dict({theirs})")
     assert asked == {
@@ -631,7 +641,7 @@ def test_copies_need_both_signs_in_one_feature_space():
 
 def test_the_card_warns_of_copies(tmp_path, exported):
     assert "look copied" not in (exported["recommended"] / "README.md").read_text()
-    assert "**Some of its films look copied from training films**" in the_card(
+    assert "**Some of its images look copied from training images**" in the_card(
         tmp_path, copied=True
     )
 
@@ -663,33 +673,81 @@ def test_the_card_of_a_hospitals_films_with_much_unknown(tmp_path):
             ]
         ],
         searched=False,
-        image_size=512,
+        said={"image_size": 512},
         findings=images["findings"].where(number % 6 > 0, "Cardiomegaly|Effusion"),
         sex=images["sex"].where(number % 4 > 0),
         view=None,
         age_years=images["age_years"].where(number % 2 > 0),
     )
     assert "The weights carry the terms of NIH ChestX-ray14" in text
-    assert "30 films with several findings stand in the row of the rarest; the distances" in text
+    assert "30 images with several findings stand in the row of the rarest; the distances" in text
     unknown = (training & (number % 4 == 0)).sum() / training.sum()
-    assert f"unknown {card.share(unknown)}." in text.split("Sex of the training films:")[1]
-    assert "Views of the training films: unknown 100 %." in text
-    assert f"On the {(training & (number % 2 > 0)).sum()} training films that state it" in text
-    assert "This was not measured. Do not take the films for anonymous." in text
+    assert f"unknown {card.share(unknown)}." in text.split("Sex of the training images:")[1]
+    assert "No training image states a view." in text
+    assert "Views of" not in text
+    assert f"On the {(training & (number % 2 > 0)).sum()} training images that state it" in text
+    assert "This was not measured. Do not take the images for anonymous." in text
     assert "By chance" not in text.split("This was not measured")[1]
     assert "no sampler measured below can be followed with it" in text
     assert "heun, 5 steps, spacing log_snr, σ/α to 20, no guidance. Asked for beside" in text
-    assert "So its films show several findings, while distances" in text
+    assert "So its images show several findings, while distances" in text
     assert "show no fine signs" not in text
     assert "conditions all hidden in 10 % of samples, and some of them in further ones" in text
 
 
 def test_the_card_of_films_that_state_no_age(tmp_path):
     text = the_card(tmp_path, age_years=np.nan)
-    assert "No training film states an age." in text
+    assert "No training image states an age." in text
     assert "16 × 16 pixels show no fine signs" in text
     assert "with several findings stand" not in text
-    assert "So its films show several findings" not in text
+    assert "So its images show several findings" not in text
+
+
+def test_the_card_says_what_the_pixels_are(tmp_path):
+    def say(folder: str, **said) -> str:
+        return the_card(tmp_path / folder, kind="hdf5", said=said)
+
+    plain = say("grey")
+    assert "draws images of 16 × 16 pixels (grey, 8 bit)" in plain
+    assert 'images[0].save("image.png")' in plain and "output_type" not in plain
+    assert "(colour, 8 bit)" in say("colour", channels=3)
+    deep = say("deep", bits=16)
+    assert "(grey, 16 bit)" in deep
+    assert "Those images have 8 bits" in deep and 'images[0].save("image.png")' in deep
+    several = say("several", channels=2, bits=16)
+    assert "(2 channels, 16 bit)" in several
+    assert ', output_type="np", ).images ```' in several, "there are no such pictures"
+
+
+def test_a_model_of_colour_is_exported_as_one(tmp_path):
+    model = load_model(untrained(tmp_path, channels=3, image_size=SIZE))
+    index = pipeline_index(model.facts, "DPMSolverMultistepScheduler")
+    assert index["channels"] == 3
+    given = [index[name] for name in ("conditions", "time_offset", "time_scale", "channels")]
+    pipeline = ConditionalPipeline(model.network.unet, make_scheduler(model.facts), *given)
+    pipeline.set_progress_bar_config(disable=True)
+    start = noise(torch.arange(2), 0, (3, SIZE, SIZE))
+    asked = {"guidance_scale": 2, "num_inference_steps": 10, "noise": start}
+    theirs = pipeline("Effusion", "AP", output_type="pt", **asked).images
+    c = model.conditions.vector("Effusion", "AP").expand(2, -1)
+    ours = sample(model, c, torch.arange(2), {"method": "dpm++2m", "steps": 10, "guidance": 2})
+    assert theirs.shape == (2, 3, SIZE, SIZE)
+    assert (theirs - ours).square().mean().sqrt() < 0.02 * ours.std()
+    picture = pipeline("Effusion", "AP", **asked).images[1]
+    assert (picture.size, picture.mode) == ((SIZE, SIZE), "RGB")
+    np.testing.assert_allclose(np.asarray(picture), to_pixels(theirs)[1], atol=1)
+
+
+def test_a_model_of_two_channels_draws_no_pictures(tmp_path):
+    model = load_model(untrained(tmp_path, channels=2, image_size=SIZE))
+    pipeline = ConditionalPipeline(
+        model.network.unet, make_scheduler(model.facts), model.facts["conditions"], channels=2
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    with pytest.raises(ValueError, match='no "pil" image has 2 channels'):
+        pipeline("Effusion")
+    drawn = pipeline("Effusion", num_inference_steps=2, output_type="np").images
+    assert drawn.shape == (1, SIZE, SIZE, 2)
 
 
 def test_paragraphs_are_wrapped_and_code_is_not():

@@ -14,10 +14,13 @@ from cleanfid.resize import build_resizer
 from shaped_weights import NAMED, WIDTH, WRITE, dinov2_state, write
 from torch import nn
 
+from tests.discs import recoloured
+from workflow_scripts.classifier.network import build
 from workflow_scripts.classifier.training import predict
-from workflow_scripts.classifier.weights import load
+from workflow_scripts.classifier.weights import load, save
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import sha256_of
+from workflow_scripts.common.levels import grey
 from workflow_scripts.common.published import PUBLISHED, Weights
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.features.extract_features import extract_features
@@ -70,10 +73,12 @@ def test_contract(name, extractors, images):
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
-def test_images_on_another_scale_or_in_colour_are_refused(name, extractors, images):
-    colour = np.repeat(images[..., None], 3, axis=3)
-    for wrong in (images / 255, images.astype(np.float32), images[:, None], images[0], colour):
-        with pytest.raises(TypeError, match="uint8"):
+def test_images_on_another_scale_or_of_another_shape_are_refused(name, extractors, images):
+    for wrong in (images / 255, images.astype(np.float32)):
+        with pytest.raises(TypeError, match="of uint8 or uint16, got float"):
+            extractors[name](wrong)
+    for wrong in (images[:, None], images[0], images[..., None, None]):
+        with pytest.raises(TypeError, match=r"square images \(n, height, width\)"):
             extractors[name](wrong)
 
 
@@ -329,3 +334,68 @@ def test_what_is_not_finite_stops_the_step(part, extractors, images, tmp_path, m
     monkeypatch.setattr(extractor, part, lambda x: wrong)
     with pytest.raises(ValueError, match="not finite"):
         features_of(extractor, store_of(images, tmp_path, [0]))
+
+
+# -- colour and depth
+
+
+@pytest.fixture(scope="module")
+def colour():
+    return np.random.default_rng(1).integers(60, 240, (3, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def of_colour(extractors, tmp_path_factory):
+    """The extractors for images of three channels: the domain's network takes as many."""
+    path = tmp_path_factory.mktemp("domain") / "domain.safetensors"
+    save(build("small", 6, channels=3), path, {})
+    return extractors | {"domain": EXTRACTORS["domain"](path, CPU)}
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_what_sees_colour_sees_channels_swapped_and_colours_of_one_luminance(
+    name, of_colour, colour
+):
+    extractor = of_colour[name]
+    features, _ = extractor(colour)
+    assert features.shape == (3, WIDTH[name] * (3 if name == "pixels" else 1))
+
+    def seen(images):
+        return (np.abs(extractor(images)[0] - features).max(axis=1) > 1e-3 * features.std()).all()
+
+    assert seen(np.ascontiguousarray(colour[..., ::-1]))
+    if name == "xrv":  # a network of grey images: of luminance
+        np.testing.assert_array_equal(features, extractor(grey(colour))[0])
+        assert not seen(recoloured(colour))
+    else:
+        assert seen(recoloured(colour))
+
+
+@pytest.mark.parametrize("name", ["inception", "dinov2", "xrv"])
+def test_three_equal_channels_are_grey(name, extractors, images):
+    thrice = np.repeat(images[..., None], 3, axis=3)
+    for found, expected in zip(extractors[name](thrice), extractors[name](images), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_sixteen_bits_are_on_the_scale_of_eight(name, of_colour, colour, extractors, images):
+    for extractor, eight in ((of_colour[name], colour), (extractors[name], images)):
+        sixteen = eight.astype(np.uint16) * 257
+        for found, expected in zip(extractor(sixteen), extractor(eight), strict=True):
+            # Luminance is rounded to whole levels of either depth.
+            atol = 1e-3 * expected.std() if expected.size else 0
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=atol)
+
+
+@pytest.mark.parametrize("name", ["pixels", "inception", "xrv", "dinov2"])
+def test_any_number_of_channels_is_taken(name, extractors, colour):
+    two = np.ascontiguousarray(colour[..., :2])
+    features, _ = extractors[name](two)
+    assert len(features) == 3 and np.isfinite(features).all()
+
+
+def test_pixels_of_colour_are_those_of_each_channel(extractors, colour):
+    features, _ = extractors["pixels"](colour)
+    each = [extractors["pixels"](np.ascontiguousarray(colour[..., k]))[0] for k in range(3)]
+    np.testing.assert_allclose(features, np.concatenate(each, axis=1), rtol=1e-6)

@@ -95,7 +95,7 @@ def test_the_forest_says_where_patients_or_seeds_are_too_few_to_tell():
     figure = draw_forest(study(test, {"real": 0.5, "better": 1.5}), "real", 300, False)
     # Two classes of one patient, one of all but two, and their mean.
     assert texts(figure).count("†") == 4 + 1
-    assert "fewer than 20 patients" in texts(figure)
+    assert "fewer than 20 subjects" in texts(figure)
     assert "(300 resamples)" in texts(figure)
     assert filled(figure) == (0, 1 + len(CLASSES))
     figure = draw_forest(

@@ -187,7 +187,7 @@ def test_a_class_with_few_images_stays_balanced_and_one_without_is_refused(files
 
 def test_images_of_another_size_are_refused(files, tmp_path):
     np.save(tmp_path / "shard_synthetic.npy", np.zeros((99, 8, 8), np.uint8))
-    with pytest.raises(InputError, match="size would tell them apart"):
+    with pytest.raises(InputError, match="pixels, grey, 8 bit: that would tell them apart"):
         make(files | {"sample_shards": [tmp_path / "shard_synthetic.npy"]}, tmp_path)
 
 

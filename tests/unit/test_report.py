@@ -556,8 +556,8 @@ def test_page_says_what_came_out(html: str):
     assert "procedural phantom images, not patients" in text
     assert "No evidence of a gain" in text
     assert "+0.004 (−0.012 to +0.020)" in text
-    assert "180 real test images of 92 patients" in text
-    assert "Patients shared between splits: 0" in text
+    assert "180 real test images of 92 subjects" in text
+    assert "Subjects shared between splits: 0" in text
     assert "age above 120 years: left empty" in text
 
 
@@ -617,7 +617,7 @@ def test_page_says_what_models_were_told_and_samplers_asked_for(
     assert "Asked for beside the class: view AP, findings Effusion." in text
     assert text.count("asked for further findings (Effusion)") == 1, "of one of two samplers"
     assert "one or more of 2 classes each" in text
-    assert "The generators learnt from films with several findings too" in text
+    assert "The generators learnt from images with several findings too" in text
 
 
 def table_rows(html: str) -> list[list[str]]:
@@ -676,7 +676,7 @@ def test_the_scores_of_readers_stand_on_the_page_where_there_are_some(
             if value is not None:
                 assert f"{fixed(low, 2)} to {fixed(high, 2)}" in cell
     text = Page(html).text
-    assert "finding 0.41 (0.29 to 0.54)." in text
+    assert "class 0.41 (0.29 to 0.54)." in text
     assert "Can people tell?" in text
     assert "readers/<study>/scores.parquet" in text
 
@@ -702,10 +702,10 @@ def test_page_says_what_was_left_out_and_what_was_proved(html: str):
     text = Page(html).text
     assert "real+0.25, real+0.5: left out as copies of training images: 12 synthetic images" in text
     assert (
-        "no validation or test patient, of 36 and 92, is among the images that the study’s 3 arms"
+        "no validation or test subject, of 36 and 92, is among the images that the study’s 3 arms"
         in text
     )
-    assert "real: 431 images, 209 patients; real+0.25: 431 images, 209 patients" in text
+    assert "real: 431 images, 209 subjects; real+0.25: 431 images, 209 subjects" in text
     assert text.count("Validation images chose the average.") == 1
     assert "Shows real training images." in text
 
@@ -754,7 +754,7 @@ def test_what_is_significant_after_holm_is_bold(stand_ins: dict, root: Path, tmp
     [
         ("real+0.5", {"significant": True}, "significant"),
         ("real+0.5", {"p_holm": 0.001, "p_value": 0.001}, "not significant"),
-        ("real+0.5", {"fewest_patients": 19}, "too few patients to tell"),
+        ("real+0.5", {"fewest_patients": 19}, "too few subjects to tell"),
         ("real+0.25", {"p_holm": 0.001, "p_value": 0.001}, "secondary"),
     ],
 )
@@ -800,17 +800,17 @@ def test_every_measure_has_a_family_and_a_meaning():
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({}, "5 % of the way from other real patients to noise (4 % to 6 %)."),
-        ({"low": 0.005}, "Cannot be told from other real patients; at worst 6 % of the way"),
-        ({"low": 0.02}, "real patients to noise (less than 1 % to 6 %)."),
-        ({"ceiling": 1e6}, "Worse than other real patients, by less than 1 % of the way to noise."),
-        ({"low": -0.1, "high": -0.05}, "are nearer to the test films than other real patients"),
+        ({}, "5 % of the way from other real images to noise (4 % to 6 %)."),
+        ({"low": 0.005}, "Cannot be told from other real images; at worst 6 % of the way"),
+        ({"low": 0.02}, "real images to noise (less than 1 % to 6 %)."),
+        ({"ceiling": 1e6}, "Worse than other real images, by less than 1 % of the way to noise."),
+        ({"low": -0.1, "high": -0.05}, "are nearer to the test images than other real images"),
         ({"low": np.nan, "high": np.nan}, "without an interval nothing follows from it."),
         ({"low": 0.1, "high": 5}, "cannot be told from noise."),
-        ({"low": 4.1, "high": 6}, "Fails: as far from other real patients as noise, or farther."),
-        ({"low": -1, "high": 5}, "holds both other real patients and noise: it decides nothing"),
-        ({"ceiling": 0.005}, "Noise does no worse than other real patients here"),
-        ({"ceiling": 0.0108}, "Noise does no worse than other real patients here"),
+        ({"low": 4.1, "high": 6}, "Fails: as far from other real images as noise, or farther."),
+        ({"low": -1, "high": 5}, "holds both other real images and noise: it decides nothing"),
+        ({"ceiling": 0.005}, "Noise does no worse than other real images here"),
+        ({"ceiling": 0.0108}, "Noise does no worse than other real images here"),
         ({"value": 9.0, "low": np.nan, "high": np.nan}, "outside the way from floor to ceiling"),
     ],
 )
@@ -825,15 +825,15 @@ def test_a_sentence_claims_what_the_interval_carries(change: dict, expected: str
     ("metric", "extractor", "change", "expected"),
     [
         ("precision", "domain", {"value": 0.9, "low": 0.85, "high": 0.95}, "more often than other"),
-        ("class_accuracy", "domain", {}, "31 % of the way from other real patients to chance"),
+        ("class_accuracy", "domain", {}, "31 % of the way from other real images to chance"),
         (
             "classification_accuracy_score",
             "domain",
             {},
-            "way from training on real films to chance",
+            "way from training on real images to chance",
         ),
         ("msssim_diversity", "pixels", {"value": 1.4, "low": 1.3, "high": 1.5}, "differ more than"),
-        ("sharpness_ratio", "pixels", {}, "(4 % to 7 %), smoother than real films"),
+        ("sharpness_ratio", "pixels", {}, "(4 % to 7 %), smoother than real images"),
         ("sharpness_ratio", "pixels", {"value": 2, "low": 1.8, "high": 2.2}, "sharper than real"),
         ("sharpness_ratio", "pixels", {"low": 0.7, "high": 1.1}, "at worst 16 % of the way"),
         ("memorised_fraction", "domain", {}, "No more than chance explains"),
@@ -960,7 +960,7 @@ def test_files_find_their_model_and_sampler(defaults: dict):
         ((0.004, -0.012, 0.020), (0.03, 0.01, 0.05), "No evidence of a gain"),
         ((0.004, 0.001, 0.020), (0.03, -0.01, 0.05), "A gain"),
         ((-0.02, -0.03, -0.01), (0.03, 0.01, 0.05), "A loss"),
-        ((np.nan, np.nan, np.nan), (0.03, 0.01, 0.05), "Too few test patients to tell"),
+        ((np.nan, np.nan, np.nan), (0.03, 0.01, 0.05), "Too few test subjects to tell"),
     ],
 )
 def test_headline_speaks_of_the_primary_comparison(defaults, primary, other, expected):
@@ -1011,7 +1011,7 @@ def test_an_interval_on_too_few_patients_claims_nothing(defaults):
     summary = summary_rows(["A"], {"real+0.5": (0.03, 0.01, 0.05)}, "real+0.5").assign(
         fewest_patients=19, significant=False
     )
-    assert headline(comparisons(summary, settings)) == "Too few test patients to tell"
+    assert headline(comparisons(summary, settings)) == "Too few test subjects to tell"
     assert "a gain of +" not in paragraph(summary, settings, none)
 
 

@@ -156,8 +156,8 @@ def watched(train, starts, ends):
 
     build = training.build
 
-    def noting(backbone, classes):
-        model = build(backbone, classes)
+    def noting(*arguments):
+        model = build(*arguments)
         starts.append([weight.detach().numpy().copy() for weight in model.parameters()])
         return model
 

@@ -49,8 +49,8 @@ def splits_are_the_cohort(evidence: Evidence, check: Check, record: Record) -> N
         people = {label: int((alone["class_name"] == label).sum()) for label in classes}
         images["all"], people["all"] = len(part), part["patient_id"].nunique()
         check.equal(path, f"images of {name}", report["images"][name], images)
-        check.equal(path, f"patients of {name}", report["patients"][name], people)
-    check.equal(path, "patients in two splits", report["patients_shared_between_splits"], 0)
+        check.equal(path, f"subjects of {name}", report["patients"][name], people)
+    check.equal(path, "subjects in two splits", report["patients_shared_between_splits"], 0)
 
 
 @counts.claim(
@@ -316,7 +316,7 @@ def confusion_counts_every_sample(evidence: Evidence, check: Check, record: Reco
     check.equal(path, "images by class asked", asked[asked > 0].to_dict(), samples.to_dict())
 
 
-@counts.claim("A summary rests on all test images, patients and seeds", "summarise_study")
+@counts.claim("A summary rests on all test images, subjects and seeds", "summarise_study")
 def summaries_rest_on_all_test_images(evidence: Evidence, check: Check, record: Record) -> None:
     predictions = evidence.table(record.input("predictions")[0])
     path, calibration = record.output("summary")[0], record.output("calibration")[0]
@@ -331,7 +331,7 @@ def summaries_rest_on_all_test_images(evidence: Evidence, check: Check, record: 
             own = predictions[predictions["class_name"] == row.class_name]
         found = (row.positives, row.positive_patients)
         expected = (len(own), own["patient_id"].nunique())
-        check.equal(path, f"images and patients of {row.class_name}", found, expected)
+        check.equal(path, f"images and subjects of {row.class_name}", found, expected)
     sums = evidence.table(calibration).groupby("arm")["images"].sum().to_dict()
     expected = dict.fromkeys(record.config["arms"], seeds * len(predictions))
     check.equal(calibration, "predictions by arm", sums, expected)

@@ -105,11 +105,11 @@ class Evidence:
         """Return the hash of each image of a shard."""
         images = self.hashed(path).images
         if images is None:
-            raise InputError(f"{path}: this is no shard of uint8 images")
+            raise InputError(f"{path}: this is no shard of images")
         return images
 
     def shown(self, table: pd.DataFrame, shards: dict[str, str]) -> Iterator[tuple[Any, bytes]]:
-        """Yield each row of a table with the hash of its image, but of images of one grey level.
+        """Yield each row of a table with the hash of its image, but of images of one value alone.
 
         Rows that a shard does not have are passed over: the counts tell of them.
 

@@ -25,7 +25,7 @@ LIMITS = (
     "figures rest on the records of the jobs that made them.",
     "Cross-validation, which reads the results of other data folders, is not worked out anew: audit each "
     "of them.",
-    "A patient is an id of the label table. One person under two ids was found only if two images "
+    "A subject is an id of the label table. One person under two ids was found only if two images "
     "are equal pixel for pixel.",
     "Whether the files are those of the present configuration and code, <code>snakemake -n</code> "
     "says, and in words <code>python -m workflow_scripts.trail.why</code>.",

@@ -1,6 +1,6 @@
-"""Patients: from the raw table to every comparison, nobody who judges was learned from.
+"""Subjects: from the raw table to every comparison, nobody who judges was learned from.
 
-Shares no code with the steps that keep patients apart, but the schemas of the tables.
+Shares no code with the steps that keep subjects apart, but the schemas of the tables.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ from workflow_scripts.audit.raw_files import stated_by_arrays, stated_by_names
 from workflow_scripts.common.schemas import SPLITS
 from workflow_scripts.trail.records import Record
 
-patients = Chapter("The patients")
+patients = Chapter("The subjects")
 PLACE = ["image_id", "class_id", "class_name", "shard", "row"]
 
 
 @patients.claim(
-    "Every image of the raw label table is in the labels, of the same patient and with the same "
+    "Every image of the raw label table is in the labels, of the same subject and with the same "
     "findings, and no other is",
     "parse_labels",
 )
@@ -36,13 +36,13 @@ def labels_are_the_raw_table(evidence: Evidence, check: Check, record: Record) -
     path = record.output("labels")[0]
     labels = evidence.table(path).set_index("image_id")
     raw = evidence.raw_table(record)[1].set_index("image_id")
-    check.count(images=len(raw), patients=raw["patient_id"].nunique())
+    check.count(images=len(raw), subjects=raw["patient_id"].nunique())
     check.none_of(path, twice(raw.index), "images stand twice in the raw table")
     check.none_of(path, set(raw.index) - set(labels.index), "images of the raw table are missing")
     check.none_of(path, set(labels.index) - set(raw.index), "images are not in the raw table")
     raw = raw[~raw.index.duplicated()].reindex(labels.index)
     other = raw["patient_id"].notna() & (raw["patient_id"] != labels["patient_id"])
-    check.none_of(path, labels.index[other], "images have another patient in the raw table")
+    check.none_of(path, labels.index[other], "images have another subject in the raw table")
     aliases = {column_name(a): column_name(b) for a, b in record.config.get("aliases", {}).items()}
     flags = labels.select_dtypes("bool")
     names = flags.columns.to_numpy()
@@ -91,7 +91,7 @@ def the_raw_table_is_what_the_files_say(evidence: Evidence, check: Check, record
 
 
 @patients.claim(
-    "Every image of the cohort is as the labels have it: patient, age, sex, view and findings",
+    "Every image of the cohort is as the labels have it: subject, age, sex, view and findings",
     "filter_cohort",
 )
 def cohort_is_of_the_labels(evidence: Evidence, check: Check, record: Record) -> None:
@@ -125,15 +125,15 @@ def cohort_is_of_the_labels(evidence: Evidence, check: Check, record: Record) ->
         )
 
 
-@patients.claim("No patient, by the raw label table, is in two splits", "split_patients")
+@patients.claim("No subject, by the raw label table, is in two splits", "split_patients")
 def splits_share_nobody(evidence: Evidence, check: Check, record: Record) -> None:
     tables = [evidence.table(record.output(name)[0]).assign(split=name) for name in SPLITS]
     rows = pd.concat(tables, ignore_index=True)
     by_raw_table = rows.assign(patient_id=rows["image_id"].map(evidence.owners))
     splits = pd.concat([rows, by_raw_table]).groupby("patient_id")["split"].nunique()
-    check.count(images=len(rows), patients=rows["patient_id"].nunique())
+    check.count(images=len(rows), subjects=rows["patient_id"].nunique())
     path = ", ".join(record.output(name)[0] for name in SPLITS)
-    check.none_of(path, splits.index[splits > 1], "patients are in two splits")
+    check.none_of(path, splits.index[splits > 1], "subjects are in two splits")
     check.none_of(path, twice(rows["image_id"]), "images are in two splits")
 
 
@@ -286,7 +286,7 @@ def saw_training_alone(
     check.count(trainings=1, images=len(seen))
     seen = whole_images(seen) if record.rule == "train_denoiser" else seen
     bad = evidence.not_for_training(seen, images)
-    check.none_of(path, bad, "images are held out, or of a patient who is")
+    check.none_of(path, bad, "images are held out, or of a subject who is")
     missing = set(expected["image_id"]) - set(seen["image_id"])
     check.none_of(path, missing, "images of the training split are missing in what it says it saw")
     return seen
@@ -350,7 +350,7 @@ def arms_hold_no_held_out_patient(evidence: Evidence, check: Check, record: Reco
     real, made = arm[~arm["synthetic"]], arm[arm["synthetic"]]
     check.count(arms=1, real_images=len(real), synthetic_images=len(made))
     bad = evidence.not_for_training(real, images)
-    check.none_of(path, bad, "images are held out, or of a patient who is")
+    check.none_of(path, bad, "images are held out, or of a subject who is")
     single = images[single_finding(images)]
     strange = strangers(real, single, ["patient_id", *PLACE])
     check.none_of(path, strange, "real images are not in the image table with these values")
@@ -369,7 +369,7 @@ def strangers(rows: pd.DataFrame, table: pd.DataFrame, columns: list[str]) -> li
 
 
 @patients.claim(
-    "Every proof of separation is of the files that stand there, and counts the same patients",
+    "Every proof of separation is of the files that stand there, and counts the same subjects",
     "prove_separation",
 )
 def proofs_are_of_these_files(evidence: Evidence, check: Check, record: Record) -> None:
@@ -389,7 +389,7 @@ def proofs_are_of_these_files(evidence: Evidence, check: Check, record: Record) 
     for split, counts in proof["held_out"].items():
         part = images[images["split"] == split]
         expected = {"images": len(part), "patients": part["patient_id"].nunique()}
-        check.equal(path, f"{split} images and patients", counts, expected)
+        check.equal(path, f"{split} images and subjects", counts, expected)
 
 
 def read_json(evidence: Evidence, path: str) -> dict:
@@ -426,7 +426,7 @@ def classifiers_were_trained_as_proved(evidence: Evidence, check: Check, record:
 
 @patients.claim(
     "Every classifier of a study was judged on the test images of one finding, all of them and no "
-    "other, each of its own patient",
+    "other, each of its own subject",
     "train_arm",
 )
 def predictions_are_of_test_images(evidence: Evidence, check: Check, record: Record) -> None:
@@ -442,7 +442,7 @@ def predictions_are_of_test_images(evidence: Evidence, check: Check, record: Rec
     same_rows(check, path, predictions[columns], test, "among the test images")
     trained = evidence.table(record.input("arm")[0])
     own = set(trained["patient_id"].dropna()) & set(predictions["patient_id"])
-    check.none_of(path, own, "patients were trained on and judged on")
+    check.none_of(path, own, "subjects were trained on and judged on")
 
 
 @patients.claim(
@@ -479,7 +479,7 @@ def copies_are_of_training_images(evidence: Evidence, check: Check, record: Reco
 
 
 @patients.claim(
-    "Readers are shown test images, one of each patient, and synthetic images of the sampler",
+    "Readers are shown test images, one of each subject, and synthetic images of the sampler",
     "make_reader_study",
 )
 def readers_see_test_images(evidence: Evidence, check: Check, record: Record) -> None:
@@ -493,6 +493,6 @@ def readers_see_test_images(evidence: Evidence, check: Check, record: Record) ->
     check.none_of(path, strangers(made, samples, columns), "synthetic images are none of samples")
     owners = test.set_index("image_id")["patient_id"]
     shown = real["image_id"].map(owners).dropna()
-    check.none_of(path, twice(shown), "patients are shown twice")
+    check.none_of(path, twice(shown), "subjects are shown twice")
     numbers = [part["class_name"].value_counts().to_dict() for part in (real, made)]
     check.equal(path, "real images by class", numbers[0], numbers[1])

@@ -35,7 +35,7 @@ def arrays_fit(evidence: Evidence, check: Check) -> None:
                 array = evidence.array(file.path)
                 check.count(arrays=1)
                 check.equal(file.path, "rows", file.rows, len(array))
-                if array.dtype != np.uint8 and not all_finite(array):
+                if np.issubdtype(array.dtype, np.inexact) and not all_finite(array):
                     check.fault(file.path, "holds what is no number")
 
 

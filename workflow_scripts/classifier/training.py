@@ -38,7 +38,7 @@ def train(
 
     Parameters
     ----------
-    store : images, uint8
+    store : images, of any number of channels
     labels : class of every image of the store, int64 (len(store),)
     settings : `backbone`, `steps`, `batch_size`, `learning_rate` and `weight_decay`
     classes : number of classes
@@ -55,7 +55,7 @@ def train(
     steps, batch_size = settings["steps"], settings["batch_size"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "initial weights"))
-        model = build(settings["backbone"], classes)
+        model = build(settings["backbone"], classes, store.channels)
     model = model.to(device, memory_format=torch.channels_last).train()
     half = steps // 2
     phases = [(positions, steps)]
@@ -142,10 +142,15 @@ ORDERS = {"balanced": balanced_order, "natural": natural_order}
 
 
 def augment(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Shift, scale, turn and re-expose films as much as two takes of one patient differ.
+    """Shift, scale, turn and re-expose images as much as two takes of one subject differ.
 
-    No mirroring: the heart has a side. Sizes: up to 5 % of the width, 7 % of the scale, 5 degrees,
-    15 % of the contrast and 7 % of the grey range.
+    No mirroring: the heart has a side, and so has a digit. All channels alike, since a colour may
+    be what tells the classes apart. Sizes: up to 5 % of the width, 7 % of the scale, 5 degrees,
+    15 % of the contrast and 7 % of the range of values.
+
+    Parameters
+    ----------
+    images : float32 (n, channels, height, width) in [-1, 1]
     """
     count = len(images)
 

@@ -64,7 +64,7 @@ FORMULAS = {
     "msssim_diversity": "MS-SSIM diversity",
     "class_accuracy": "Seen as the class asked for",
     "class_auroc": "AUROC of the class asked for",
-    "classification_accuracy_score": "Accuracy on real films after training on synthetic ones",
+    "classification_accuracy_score": "Accuracy on real images after training on synthetic ones",
     "cardiothoracic_ratio_distance": "Cardiothoracic ratio, distance of distributions",
     "effusion_height_distance": "Effusion height, distance of distributions",
     "intensity_distance": "Grey levels, distance of histograms",

@@ -1,4 +1,4 @@
-"""What feature spaces and samplers are called wherever a person reads of them."""
+"""What feature spaces, pixels and samplers are called wherever a person reads of them."""
 
 from workflow_scripts.common.numbers import setting, things
 
@@ -17,6 +17,20 @@ SPACES = {
 def space_name(extractor: str) -> str:
     """Return what the features of an extractor are called."""
     return SPACES.get(extractor, extractor)
+
+
+def pixel_words(channels: int, bits: int) -> str:
+    """Return what the values of an image are: "grey, 8 bit", "colour, 8 bit"."""
+    kind = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    return f"{kind}, {bits} bit"
+
+
+def reduced_words(channels: int, bits: int) -> str:
+    """Return what is said of a measure that knows 8-bit grey alone, after a comma; or nothing."""
+    kind = {1: "", 3: "of the luminance"}.get(channels, "of the mean of the channels")
+    depth = "at 8 bit" if bits > 8 else ""
+    words = " ".join(filter(None, [kind, depth]))
+    return f", {words}" if words else ""
 
 
 def sampler_words(sampler: dict) -> str:

@@ -197,8 +197,8 @@ class Crate:
         return {
             "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
             "name": citation["title"],
-            "description": "Draws synthetic chest radiographs, measures them, and asks whether a "
-            "classifier gains from them.",
+            "description": "Draws synthetic images, measures them, and asks whether a classifier "
+            "gains from them.",
             "author": one_or_all(authors),
             "license": {"@id": MIT},
             "version": self.version,
@@ -346,8 +346,8 @@ class Crate:
         """Describe the crate itself."""
         dataset, root = self.config["dataset"], self.crate.root_dataset
         words = [
-            f"A run of Synthorax on the data set {dataset['name']}, which asks whether synthetic chest "
-            f"radiographs help a classifier: {count(len(self.run.jobs))} jobs and all that they made. "
+            f"A run of Synthorax on the data set {dataset['name']}, which asks whether synthetic "
+            f"images help a classifier: {count(len(self.run.jobs))} jobs and all that they made. "
             "report/index.html shows what came out, README.md says what every file is, workflow/ holds "
             "the code, its environment and the configuration."
         ]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wasserstein_distance
 
+from workflow_scripts.common.levels import grey
 from workflow_scripts.common.runtime import log
 from workflow_scripts.common.schemas import POOLED
 from workflow_scripts.evaluate.rows import GROUPED, Pictures, of_class, row
@@ -76,7 +77,7 @@ def anatomy_rows(
 def looked_at(pictures: Pictures, name: str, rows: np.ndarray) -> np.ndarray:
     """Return images of one of SETS as the device looks at them, reading few at a time."""
     return np.concatenate(
-        [coarse(pictures.gather(name, rows[block])) for block in blocks(len(rows), 256)]
+        [coarse(grey(pictures.gather(name, rows[block]))) for block in blocks(len(rows), 256)]
     )
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from workflow_scripts.common.figures import INK, MUTED, WARM, plt, tile
+from workflow_scripts.common.levels import shown
 from workflow_scripts.common.numbers import fixed
 from workflow_scripts.evaluate.rows import Pictures
 
@@ -19,7 +20,7 @@ TITLE = (
 def closest_pairs(
     table: pd.DataFrame, pictures: Pictures
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Return the pairs nearest for their thresholds, and both sides' pixels.
+    """Return the pairs nearest for their thresholds, and pictures of both sides.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ def closest_pairs(
     pairs = table.assign(relative=relative).sort_values(["relative", "image_id"])
     pairs = pairs.head(PAIRS)
     sides = [
-        store.gather(pd.Index(index["image_id"]).get_indexer(pairs[key]))
+        shown(store.gather(pd.Index(index["image_id"]).get_indexer(pairs[key])))
         for store, index, key in (
             (pictures.synthetic, pictures.samples, "image_id"),
             (pictures.real, pictures.images, "nearest_image_id"),
@@ -44,7 +45,7 @@ def draw(pairs: pd.DataFrame, synthetic: np.ndarray, real: np.ndarray) -> Figure
     Parameters
     ----------
     pairs : columns `class_name`, `relative` (distance over threshold) and `copied`
-    synthetic, real : both sides, uint8 (n, height, width)
+    synthetic, real : both sides, uint8 (n, height, width) or (n, height, width, 3)
     """
     rows = -(-len(pairs) // COLUMNS)
     figure, axes = plt.subplots(

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from workflow_scripts.common.figures import ACCENT, INK, MUTED, plt, save_figure
+from workflow_scripts.common.levels import grey
 from workflow_scripts.common.runtime import log, progress, step
 from workflow_scripts.common.schemas import CONTROLS, IMAGES, METRICS, POOLED, SAMPLES
 from workflow_scripts.common.store import ImageStore
@@ -45,6 +46,8 @@ def measure_physics(
 ) -> None:
     """Write the measures, and draw what they are taken from.
 
+    Of images in colour, or of 16 bits, their grey levels of 8 bits are measured (`pixels.grey`).
+
     Parameters
     ----------
     images, samples : tables of all real and of all synthetic images
@@ -61,7 +64,7 @@ def measure_physics(
     subsets = equal_subsets(members(table, sampled, classes), table["patient_id"], seed)
     measured = {
         name: {
-            label: profiles(pictures.gather(name, rows))
+            label: profiles(grey(pictures.gather(name, rows)))
             for label, rows in subset.items()
             if len(rows)
         }
@@ -69,7 +72,7 @@ def measure_physics(
     }
     for label in subsets["reference"].keys() - measured["reference"].keys():
         log.warning("%s: no physics without an image in every set", label)
-    controls = profiles(ImageStore(read_table(noise_index, CONTROLS), [noise]).all())
+    controls = profiles(grey(ImageStore(read_table(noise_index, CONTROLS), [noise]).all()))
     rows = physics_rows(pictures, subsets, measured, controls, seed)
     write_table(metrics_table(rows, seed), metrics, METRICS)
     sets = [measured[name] for name in ("reference", "synthetic")]
@@ -148,20 +151,20 @@ def nothing_to_draw() -> Figure:
 
 def draw(real: Profiles, synthetic: Profiles) -> Figure:
     """Draw histograms, spectra and the sharpness of each image, real against synthetic."""
-    figure, (grey, power, sharp) = plt.subplots(1, 3, figsize=(11, 3.1), layout="constrained")
+    figure, (shares, power, sharp) = plt.subplots(1, 3, figsize=(11, 3.1), layout="constrained")
 
     levels = np.arange(real.intensity.shape[1])
     real_share, synthetic_share = (100 * x.intensity.mean(axis=0) for x in (real, synthetic))
-    grey.fill_between(
+    shares.fill_between(
         levels, real_share, color=MUTED, alpha=0.35, lw=0, label=f"{len(real)} real test images"
     )
-    grey.plot(levels, synthetic_share, color=ACCENT, lw=1.2, label=f"{len(synthetic)} synthetic")
+    shares.plot(levels, synthetic_share, color=ACCENT, lw=1.2, label=f"{len(synthetic)} synthetic")
     # Black and white borders may hold most pixels, and would press the rest flat.
-    grey.set_ylim(0, 1.15 * max(x[1:-1].max() for x in (real_share, synthetic_share)))
-    grey.set_xlim(0, levels[-1])
-    grey.set_xlabel("grey level")
-    grey.set_ylabel("% of pixels")
-    grey.set_title("Grey levels", loc="left", fontsize=10)
+    shares.set_ylim(0, 1.15 * max(x[1:-1].max() for x in (real_share, synthetic_share)))
+    shares.set_xlim(0, levels[-1])
+    shares.set_xlabel("grey level")
+    shares.set_ylabel("% of pixels")
+    shares.set_title("Grey levels", loc="left", fontsize=10)
 
     frequencies = np.arange(1, real.spectrum.shape[1] + 1) / (2 * real.spectrum.shape[1])
     low, high = np.percentile(decibels(real.spectrum), [2.5, 97.5], axis=0)
@@ -188,7 +191,7 @@ def draw(real: Profiles, synthetic: Profiles) -> Figure:
     sharp.set_ylabel("% of images")
     sharp.set_title("Edge sharpness", loc="left", fontsize=10)
 
-    for axes in (grey, power):
+    for axes in (shares, power):
         axes.legend(fontsize=8)
     return figure
 

@@ -53,7 +53,7 @@ class Pictures:
     synthetic: ImageStore | None = None
 
     def gather(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """Return pixels of one of SETS, uint8 (n, height, width)."""
+        """Return pixels of one of SETS, as their store gives them."""
         return (self.synthetic if name == "synthetic" else self.real).gather(rows)
 
     def owners(self, name: str, rows: np.ndarray) -> np.ndarray:

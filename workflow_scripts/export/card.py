@@ -104,7 +104,12 @@ def data(
     parts = [images[images["split"] == name] for name in SPLITS]
     training = parts[0]
     ages = training["age_years"].dropna()
-    # Of the cohort: films that were excluded are not looked for twice.
+    stated = {
+        name: word
+        for name, word in {"sex": "Sex", "view": "Views"}.items()
+        if training[name].notna().any()
+    }
+    # Of the cohort: images that were excluded are not looked for twice.
     absent = unmatched.loc[unmatched["found_in"] == "table", "image_id"]
     lost = int((~absent.isin(exclusions["image_id"])).sum())
     excluded = exclusions["reason"].value_counts().sort_index().to_dict()
@@ -120,7 +125,12 @@ def data(
         "method": split["method"],
         "aged": len(ages),
         "ages": ages.quantile([0, 0.5, 1]).to_list(),
-        "kinds": {"Sex": shares(training["sex"]), "Views": shares(training["view"])},
+        "kinds": {word: shares(training[name]) for name, word in stated.items()},
+        "unstated": [
+            word
+            for word, column in {"an age": "age_years", "a sex": "sex", "a view": "view"}.items()
+            if training[column].isna().all()
+        ],
         "excluded": excluded | ({"no pixels": lost} if lost else {}),
     }
 
@@ -240,10 +250,10 @@ def share(value: float) -> str:
 def verdict(metrics: pd.DataFrame) -> str:
     """Say what the search for copies amounts to, in the worst feature space and sampler.
 
-    A film may be near to training films because it is typical: then it is as near to unseen ones.
+    An image may be near to training images because it is typical: then it is as near to unseen ones.
     So `copies` needs both measures above chance and above their floors in one feature space: the
     fraction of copies itself above what chance alone would find, the interval of nearness to seen
-    films. `typical` has the former alone, `leaning` the latter, `none` neither. `unmeasured` where
+    images. `typical` has the former alone, `leaning` the latter, `none` neither. `unmeasured` where
     there are no such rows.
 
     Parameters
@@ -268,7 +278,9 @@ def verdict(metrics: pd.DataFrame) -> str:
 
 def unmeasured(extractors: set[str], conditions: dict, phantom: bool) -> list[str]:
     """Return what nothing in the artefacts says."""
-    texts = ["whether a radiologist would take these films for real, or read the findings in them"]
+    texts = [
+        "whether people who know such images would take these for real, and see what was asked for"
+    ]
     if not extractors & {"inception", "xrv"}:
         texts.append(
             "distances in a feature space from outside this data set, such as Inception’s: no "
@@ -276,9 +288,9 @@ def unmeasured(extractors: set[str], conditions: dict, phantom: bool) -> list[st
         )
     others = [name for name in conditions if name != "finding"]
     if others:
-        texts.append(f"how well the films follow the {listed(others)} asked for")
+        texts.append(f"how well the images follow the {listed(others)} asked for")
     if not phantom:
-        texts.append("how the model does on people, devices and places outside its data set")
+        texts.append("how the model does on subjects, devices and places outside its data set")
     return texts
 
 

@@ -12,6 +12,7 @@ from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepSchedule
 from workflow_scripts.common.figures import plt, save_figure, tile
 from workflow_scripts.common.files import whole_file, write_text
 from workflow_scripts.common.fingerprint import ROOT
+from workflow_scripts.common.levels import shown
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.schemas import (
     AVERAGES,
@@ -24,6 +25,7 @@ from workflow_scripts.common.schemas import (
 )
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
+from workflow_scripts.common.wording import pixel_words
 from workflow_scripts.diffusion.process import make_process
 from workflow_scripts.export import card, pipeline
 
@@ -117,13 +119,14 @@ def pipeline_index(facts: dict, scheduler: str) -> dict:
     process = make_process(facts["diffusion"], facts["image_size"], facts["sigma_data"])
     continuous = facts["diffusion"]["process"] == "vp_sde"
     return {
-        "_class_name": [Path(pipeline.__file__).stem, pipeline.RadiographPipeline.__name__],
+        "_class_name": [Path(pipeline.__file__).stem, pipeline.ConditionalPipeline.__name__],
         "_diffusers_version": __version__,
         "unet": ["diffusers", "UNet2DModel"],
         "scheduler": ["diffusers", scheduler],
         "conditions": facts["conditions"],
         "time_offset": int(continuous),
         "time_scale": process.time(process.noisiest) if continuous else 1.0,
+        "channels": facts["channels"],
     }
 
 
@@ -133,7 +136,7 @@ def draw_samples(samples: Path, shards: list[Path], classes: list[str], picture:
     chosen = table.groupby("class_name").head(COLUMNS)
     figure, axes = plt.subplots(len(classes), 1, figsize=(COLUMNS, len(classes)), squeeze=False)
     for row, name in zip(axes[:, 0], classes, strict=True):
-        images = ImageStore(chosen[chosen["class_name"] == name], shards).all()
+        images = shown(ImageStore(chosen[chosen["class_name"] == name], shards).all())
         row.imshow(tile(images, COLUMNS), cmap="gray", vmin=0, vmax=255)
         row.set(xticks=[], yticks=[])
         row.spines[:].set_visible(False)
@@ -153,6 +156,7 @@ def model_card(given: Artefacts, facts: dict, config: dict) -> str:
         {
             **{name: config[name] for name in ("name", "dataset", "classes", "references")},
             "facts": facts,
+            "pixels": pixel_words(facts["channels"], facts["bits"]),
             "columns": COLUMNS,
             "example": card.example(facts["conditions"]),
             "calls": card.calls(dict(config["samplers"])),

@@ -1,4 +1,4 @@
-"""Samples chest radiographs from this model with diffusers alone.
+"""Samples images from this model with diffusers alone.
 
     from diffusers import DiffusionPipeline
 
@@ -29,7 +29,7 @@ class ConditionEmbedding(nn.Module):
         return c @ self.weight
 
 
-class RadiographPipeline(DiffusionPipeline):
+class ConditionalPipeline(DiffusionPipeline):
     """A UNet on patches of pixels, told what to show, under any of diffusers' solvers.
 
     Parameters
@@ -40,6 +40,7 @@ class RadiographPipeline(DiffusionPipeline):
     conditions : for each attribute (finding, view, sex, age) the values that the model knows; each
         has a block of columns, one per value and a last one for "not stated"
     time_offset, time_scale : the network's time is (the scheduler's + offset) × scale
+    channels : of the images
     """
 
     # What has a default stands in model_index.json itself; the others are folders beside it.
@@ -50,13 +51,17 @@ class RadiographPipeline(DiffusionPipeline):
         conditions: dict | None = None,
         time_offset: int = 0,
         time_scale: float = 1.0,
+        channels: int = 1,
     ):
         super().__init__()
         if not isinstance(unet.class_embedding, ConditionEmbedding):
             unet.class_embedding = ConditionEmbedding(unet.class_embedding.weight.detach())
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(
-            conditions=conditions, time_offset=time_offset, time_scale=time_scale
+            conditions=conditions,
+            time_offset=time_offset,
+            time_scale=time_scale,
+            channels=channels,
         )
 
     @torch.no_grad()
@@ -79,7 +84,7 @@ class RadiographPipeline(DiffusionPipeline):
 
         Parameters
         ----------
-        finding : one name, or several where the model was trained on films with several findings;
+        finding : one name, or several where the model was trained on images with several findings;
             an empty list leaves it open
         view, sex : for example "AP", "F"
         age : in years
@@ -88,20 +93,25 @@ class RadiographPipeline(DiffusionPipeline):
         guidance_interval : noise over signal, σ/α, between which to guide (Kynkäänniemi et al.
             2024); None: everywhere
         guided : which conditions to show more plainly; None: all
-        noise : (batch_size, 1, height, width) from N(0, 1) instead of numbers of `generator`
-        output_type : "pil", "np" (n, height, width, 1) in [0, 1], or "pt" (n, 1, height, width) in
-            [-1, 1], not clipped
+        noise : (batch_size, channels, height, width) from N(0, 1) instead of numbers of `generator`
+        output_type : "pil", of 8 bits, grey or in colour; "np" (n, height, width, channels) in
+            [0, 1]; or "pt" (n, channels, height, width) in [-1, 1], not clipped
 
         Raises
         ------
         ValueError
-            If the model does not know what is asked for, or the scheduler has no noise levels to
-            guide between.
+            If the model does not know what is asked for, the scheduler has no noise levels to guide
+            between, or there is no PIL image of so many channels.
         """
-        device, patch = self.device, math.isqrt(self.unet.config.in_channels)
+        device, channels = self.device, self.config.channels
+        if output_type == "pil" and channels not in (1, 3):
+            raise ValueError(
+                f'no "pil" image has {channels} channels; take output_type "np" or "pt"'
+            )
+        patch = math.isqrt(self.unet.config.in_channels // channels)
         size = self.unet.config.sample_size * patch
         if noise is None:
-            shape = (batch_size, 1, size, size)
+            shape = (batch_size, channels, size, size)
             noise = randn_tensor(shape, generator, device, torch.float32)
         if guidance_interval is not None and not hasattr(self.scheduler, "sigmas"):
             raise ValueError(

@@ -9,6 +9,7 @@ import pandas as pd
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import whole_file
 from workflow_scripts.common.findings import single_finding
+from workflow_scripts.common.levels import grey
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.schemas import CONTROLS, IMAGES
 from workflow_scripts.common.seeds import generator
@@ -17,14 +18,14 @@ from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.metrics.copies import reach
 
 COPIES = 16  # of each class, where it has as many training images
-CONTRAST, BRIGHTNESS, GRAIN = 0.03, 3.0, 1.0  # share, grey levels, grey levels
-FLAT = 10.0  # grey levels, the least standard deviation of an image that is copied
+CONTRAST, BRIGHTNESS, GRAIN = 0.03, 3.0, 1.0  # share, grey levels of 8 bits, likewise
+FLAT = 10.0  # grey levels of 8 bits, the least standard deviation of an image that is copied
 
 
 def draw_controls(images: Path, shards: list[Path], seed: int, noise: Path, planted: Path) -> None:
-    """Write `noise` and `planted`, uint8 (n, size, size), each with a table CONTROLS beside it.
+    """Write `noise` and `planted`, each with a table CONTROLS beside it.
 
-    There are as many images of noise as there are test images of a single finding, and jittered
+    They have the channels and bits of the images that they stand for. There are as many images of noise as there are test images of a single finding, and jittered
     copies of COPIES training images of a single finding of each class.
 
     Parameters
@@ -50,8 +51,8 @@ def draw_controls(images: Path, shards: list[Path], seed: int, noise: Path, plan
         for image, name in zip(store.gather(sources), ids, strict=True)
     ]
     write(planted, np.stack(copies), table["class_name"].to_numpy()[sources], ids)
-    grey = uniform(unseen, store.size, generator(seed, "noise"))
-    write(noise, grey, None, None)
+    shape, kind = copies[0].shape, copies[0].dtype
+    write(noise, uniform(unseen, shape, kind, generator(seed, "noise")), None, None)
 
 
 def chosen(table: pd.DataFrame, store: ImageStore, seed: int) -> np.ndarray:
@@ -63,32 +64,41 @@ def chosen(table: pd.DataFrame, store: ImageStore, seed: int) -> np.ndarray:
     picked = []
     for (_, name), own in table.groupby(["class_id", "class_name"]):
         order = generator(seed, "copied", name).permutation(own.index.to_numpy())
-        plain = (row for row in order if store.gather([row]).std() >= FLAT)
+        plain = (row for row in order if grey(store.gather([row])).std() >= FLAT)
         rows = list(islice(plain, COPIES)) or order[:COPIES]
         picked.append(np.sort(rows))
     return np.concatenate(picked) if picked else np.empty(0, dtype=np.int64)
 
 
 def jittered(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a copy that a person would call the same image: uint8 (height, width) of such.
+    """Return a copy that a person would call the same image, in its shape and kind.
 
     Shifted along each axis by up to a 64th of the width, at least a pixel (edges are repeated),
-    contrast and brightness a little changed, and Gaussian noise.
+    contrast and brightness a little changed, of all channels alike, and Gaussian noise.
+
+    Parameters
+    ----------
+    image : uint8 or uint16, (height, width) or (height, width, channels)
     """
-    height, width = image.shape
+    height, width = image.shape[:2]
+    top = np.iinfo(image.dtype).max
+    level = top / 255
     shift = reach(width)
     y, x = rng.integers(0, 2 * shift + 1, 2)
-    grey = np.pad(image.astype(np.float64), shift, mode="edge")[y : y + height, x : x + width]
+    around = [(shift, shift)] * 2 + [(0, 0)] * (image.ndim - 2)
+    copy = np.pad(image.astype(np.float64), around, mode="edge")[y : y + height, x : x + width]
     contrast = 1 + rng.uniform(-CONTRAST, CONTRAST)
-    brightness = rng.uniform(-BRIGHTNESS, BRIGHTNESS)
-    grey = grey.mean() + contrast * (grey - grey.mean()) + brightness
-    grey += rng.normal(0, GRAIN, grey.shape)
-    return grey.round().clip(0, 255).astype(np.uint8)
+    brightness = rng.uniform(-BRIGHTNESS, BRIGHTNESS) * level
+    copy = copy.mean() + contrast * (copy - copy.mean()) + brightness
+    copy += rng.normal(0, GRAIN, copy.shape) * level
+    return copy.round().clip(0, top).astype(image.dtype)
 
 
-def uniform(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return images whose every pixel is uniform in 0 to 255: uint8 (count, size, size)."""
-    return rng.integers(0, 256, (count, size, size), dtype=np.uint8)
+def uniform(
+    count: int, shape: tuple[int, ...], kind: np.dtype, rng: np.random.Generator
+) -> np.ndarray:
+    """Return images of a shape whose every value is uniform over all that their kind can hold."""
+    return rng.integers(0, np.iinfo(kind).max, (count, *shape), dtype=kind, endpoint=True)
 
 
 def write(

@@ -1,9 +1,10 @@
 """Feature spaces in which image sets are compared.
 
-One contract for all: images are uint8 (n, height, width) in 0 to 255, features are float32 (n, d),
-class probabilities float32 (n, K), with K = 0 where an extractor names no classes. Each turns
-images into the size and range that its network was trained with. To add one: a class with `load`
-and `embed` (and `classify`, where it names classes), and its line in EXTRACTORS.
+One contract for all: images are uint8 or uint16, (n, height, width) or (n, height, width, channels),
+as an image store gives them; features are float32 (n, d), class probabilities float32 (n, K), with
+K = 0 where an extractor names no classes. Each turns images into the size, channels and range that
+its network was trained with. To add one: a class with `load` and `embed` (and `classify`, where it
+names classes), and its line in EXTRACTORS.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from torch import nn
 
 from workflow_scripts.classifier.weights import load
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.levels import bits_of, grey, shown
 from workflow_scripts.common.pixels import to_input
 from workflow_scripts.common.published import PUBLISHED
 from workflow_scripts.common.runtime import progress
@@ -54,7 +56,7 @@ class Extractor(ABC):
 
     @abstractmethod
     def embed(self, images: np.ndarray) -> torch.Tensor:
-        """Return features (n, d) of uint8 (n, height, width)."""
+        """Return features (n, d) of images of a store."""
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """Return class probabilities (n, K) of features (n, d); K = 0: no classes are named."""
@@ -66,24 +68,28 @@ class Extractor(ABC):
 
         Parameters
         ----------
-        images : uint8 (n, height, width)
+        images : uint8 or uint16, (n, height, width) or (n, height, width, channels)
 
         Raises
         ------
         TypeError
             For any other kind or shape: images on two scales are how wrong numbers arise.
         """
-        if images.dtype != np.uint8 or images.ndim != 3:
+        bits_of(images.dtype)
+        if images.ndim not in (3, 4) or images.shape[1] != images.shape[2]:
             raise TypeError(
-                f"features are taken of uint8 images (n, height, width) in 0 to 255, not of "
-                f"{images.dtype} {images.shape}"
+                "features are taken of square images (n, height, width) or (n, height, width, "
+                f"channels), not of {images.shape}"
             )
         features = self.embed(images)
         return tuple(x.float().cpu().numpy() for x in (features, self.classify(features)))
 
 
 class Pixels(Extractor):
-    """The image itself, in [0, 1], averaged down to 32x32 areas where it is larger; d <= 1024."""
+    """The image itself, in [0, 1], averaged down to 32x32 areas where it is larger.
+
+    d is at most 1024 for each channel.
+    """
 
     side = 32
 
@@ -91,9 +97,9 @@ class Pixels(Extractor):
         return nn.AdaptiveAvgPool2d(self.side)
 
     def embed(self, images: np.ndarray) -> torch.Tensor:
-        grey = torch.from_numpy(images).to(self.device).float()
-        areas = self.network(grey) if grey.shape[-1] > self.side else grey
-        return areas.flatten(1) / 255
+        x = planes(images, self.device)
+        areas = self.network(x) if x.shape[-1] > self.side else x
+        return areas.flatten(1) / np.iinfo(images.dtype).max
 
 
 class Domain(Extractor):
@@ -112,7 +118,10 @@ class Domain(Extractor):
 
 
 class Inception(Extractor):
-    """Inception-v3 as in clean-fid (Parmar et al. 2022), with its resize; d = 2048, K = 1008."""
+    """Inception-v3 as in clean-fid (Parmar et al. 2022), with its resize; d = 2048, K = 1008.
+
+    Images of three channels in colour, others in grey.
+    """
 
     def load(self, weights: Path) -> nn.Module:
         # The file is a program (TorchScript), which may write files: only the known one is run.
@@ -136,8 +145,7 @@ class Inception(Extractor):
         from cleanfid.resize import build_resizer
 
         resize = build_resizer("clean")
-        colour = np.repeat(images[..., None], 3, axis=3)
-        resized = np.stack([resize(image) for image in colour]).transpose(0, 3, 1, 2)
+        resized = np.stack([resize(image) for image in coloured(images)]).transpose(0, 3, 1, 2)
         return self.network(torch.from_numpy(resized).to(self.device))
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
@@ -146,7 +154,7 @@ class Inception(Extractor):
 
 
 class ChestXray(Extractor):
-    """DenseNet-121 of torchxrayvision (Cohen et al. 2022): 224 px, [-1024, 1024]; d = 1024."""
+    """DenseNet-121 of torchxrayvision (Cohen et al. 2022): grey, 224 px, [-1024, 1024]; d = 1024."""
 
     def load(self, weights: Path) -> nn.Module:
         # torchxrayvision publishes whole pickled modules. A pickle runs what code it likes, so of
@@ -168,24 +176,39 @@ class ChestXray(Extractor):
         return network
 
     def embed(self, images: np.ndarray) -> torch.Tensor:
-        scaled = torch.from_numpy(images).to(self.device)[:, None].float() * (2048 / 255) - 1024
+        scaled = planes(grey(images), self.device) * (2048 / 255) - 1024
         resized = F.interpolate(scaled, (224, 224), mode="bilinear", antialias=True)
         return self.network.features2(resized)
 
 
 class Dinov2(Extractor):
-    """DINOv2 ViT-S/14 (Oquab et al. 2023): the class token of the whole film at 224 px; d = 384."""
+    """DINOv2 ViT-S/14 (Oquab et al. 2023): the class token of the whole image at 224 px; d = 384.
+
+    Images of three channels in colour, others in grey.
+    """
 
     def load(self, weights: Path) -> nn.Module:
         return dinov2.vision_transformer(torch.load(weights, map_location="cpu", weights_only=True))
 
     def embed(self, images: np.ndarray) -> torch.Tensor:
-        grey = torch.from_numpy(images).to(self.device)[:, None].float() / 255
-        resized = F.interpolate(grey, (dinov2.SIZE,) * 2, mode="bicubic", antialias=True)
+        x = planes(shown(images), self.device) / 255
+        resized = F.interpolate(x, (dinov2.SIZE,) * 2, mode="bicubic", antialias=True)
         mean, sd = (
             torch.tensor(x, device=self.device).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_SD)
         )
         return self.network((resized.clamp(0, 1) - mean) / sd)
+
+
+def planes(images: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return images of a store as float32 (n, channels, height, width), on the scale of their kind."""
+    x = torch.from_numpy(images).to(device)
+    return (x[:, None] if x.ndim == 3 else x.movedim(3, 1)).float()
+
+
+def coloured(images: np.ndarray) -> np.ndarray:
+    """Return images as uint8 (n, height, width, 3), grey ones with their channel three times."""
+    pictures = shown(images)
+    return np.repeat(pictures[..., None], 3, axis=3) if pictures.ndim == 3 else pictures
 
 
 def read(weights: Path, name: str) -> tuple[bytes, bool]:

@@ -113,16 +113,19 @@ def core(images: np.ndarray, down: int = 0, right: int = 0) -> np.ndarray:
 
     Parameters
     ----------
-    images : uint8 (n, size, size)
+    images : uint8 or uint16, (n, size, size) or (n, size, size, channels), whose channels count as
+        one: brightness and contrast are those of all of them together
     down, right : pixels, at most `reach` either way
     """
-    size = images.shape[-1]
+    size = images.shape[1]
     edge, side = reach(size), size - 2 * reach(size)
     top, left = edge + down, edge + right
-    grey = torch.from_numpy(images[:, top : top + side, left : left + side]).float()
+    x = torch.from_numpy(images[:, top : top + side, left : left + side]).float()
+    if x.ndim == 4:
+        x = x.movedim(3, 1)
     if side > SIDE:
-        grey = F.adaptive_avg_pool2d(grey, SIDE)
-    flat = grey.flatten(1)
+        x = F.adaptive_avg_pool2d(x, SIDE)
+    flat = x.flatten(1)
     return F.normalize(flat - flat.mean(dim=1, keepdim=True)).numpy()
 
 

@@ -13,6 +13,7 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 from torchmetrics.functional.image.lpips import _LPIPS
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.levels import grey
 from workflow_scripts.common.pixels import to_input
 from workflow_scripts.metrics.estimates import Estimate, group_codes
 
@@ -61,12 +62,17 @@ def scale_weights(size: int) -> tuple[float, ...]:
 
 
 def msssim_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return 1 − MS-SSIM of pairs of uint8 images (n, size, size): float64 (n,), 0 for equal ones.
+    """Return 1 − MS-SSIM of pairs of images: float64 (n,), 0 for equal ones.
 
-    At the scales of `scale_weights`. Brightness is compared as a ratio of means, so that grey
-    levels count from black, here as 0 to 1. Structures that are opposite count as unlike (0).
+    At the scales of `scale_weights`. Brightness is compared as a ratio of means, so that levels
+    count from black, here as 0 to 1. Structures that are opposite count as unlike (0). Of several
+    channels each is compared with its own, and the mean taken.
+
+    Parameters
+    ----------
+    first, second : uint8 or uint16, (n, size, size) or (n, size, size, channels)
     """
-    weights = scale_weights(first.shape[-1])
+    weights = scale_weights(first.shape[1])
     return in_batches(
         lambda a, b: (
             1
@@ -80,7 +86,16 @@ def msssim_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def lpips_distances(network: nn.Module, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return LPIPS of pairs of uint8 images (n, height, width): float64 (n,), 0 for equal ones."""
+    """Return LPIPS of pairs of images: float64 (n,), 0 for equal ones.
+
+    Images of three channels in colour, others in grey.
+
+    Parameters
+    ----------
+    first, second : uint8 or uint16, (n, height, width) or (n, height, width, channels)
+    """
+    if first.shape[3:] not in ((), (3,)):
+        first, second = grey(first), grey(second)
     return in_batches(
         lambda a, b: network(a.expand(-1, 3, -1, -1), b.expand(-1, 3, -1, -1)).flatten(),
         first,
@@ -90,7 +105,7 @@ def lpips_distances(network: nn.Module, first: np.ndarray, second: np.ndarray) -
 
 @torch.inference_mode()
 def in_batches(distance, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Apply a distance of float32 (n, 1, height, width) in [-1, 1] to pairs, a batch at a time."""
+    """Apply a distance of float32 (n, channels, height, width) in [-1, 1], a batch at a time."""
     values = []
     for start in range(0, len(first), BATCH):
         pair = (

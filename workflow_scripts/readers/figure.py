@@ -15,7 +15,7 @@ PANELS = [
     ("Real or synthetic:\nshare right", {"accuracy": ("", INK)}),
     ("Real or synthetic:\nd′", {"d_prime": ("", INK)}),
     (
-        "Finding:\nshare right",
+        "Class:\nshare right",
         {
             "finding_accuracy_real": ("on real images", ACCENT),
             "finding_accuracy_synthetic": ("on synthetic images", WARM),
@@ -92,7 +92,7 @@ def draw(panel: plt.Axes, rows: pd.DataFrame, lines: list[str], measures: dict) 
 
 def agreement_words(scores: pd.DataFrame) -> str:
     """Return how far readers agree, in a line; empty for one reader alone."""
-    names = {"agreement_source": "real or synthetic", "agreement_finding": "finding"}
+    names = {"agreement_source": "real or synthetic", "agreement_finding": "class"}
     words = []
     for row in scores[scores["measure"].isin(names)].itertuples():
         interval = f" ({span(row.low, row.high, two)})" if known(row.low) else ""

@@ -10,11 +10,13 @@ from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import write_text
 from workflow_scripts.common.findings import single_finding
 from workflow_scripts.common.fingerprint import ROOT
+from workflow_scripts.common.levels import shown
 from workflow_scripts.common.runtime import log, step
 from workflow_scripts.common.schemas import IMAGES, READER_KEY, SAMPLES
 from workflow_scripts.common.seeds import generator
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table, write_table
+from workflow_scripts.common.wording import pixel_words
 from workflow_scripts.readers.page import page, png, study_id
 
 
@@ -35,7 +37,7 @@ def make_reader_study(
 
     Parameters
     ----------
-    images_path, shards : table IMAGES and its uint8 `.npy` files; test images are taken
+    images_path, shards : table IMAGES and its `.npy` files; test images are taken
     samples_path, sample_shards : table SAMPLES and its files
     resources : folder of the page's template, style and script
     per_class : real images of each class, and synthetic ones, as far as there are
@@ -44,17 +46,20 @@ def make_reader_study(
     Raises
     ------
     InputError
-        If a class has no image of either kind, or the two kinds differ in size.
+        If a class has no image of either kind, or the two kinds differ in size or channels.
     """
     images, samples = read_table(images_path, IMAGES), read_table(samples_path, SAMPLES)
     real, synthetic = chosen(images, samples, classes, per_class, seed)
     stores = ImageStore(real, shards), ImageStore(synthetic, sample_shards)
-    if stores[0].size != stores[1].size:
+    real_kind, own_kind = (
+        f"{store.size} pixels, {pixel_words(store.channels, store.bits)}" for store in stores
+    )
+    if real_kind != own_kind:
         raise InputError(
-            f"{samples_path}: synthetic images have {stores[1].size} pixels, real ones "
-            f"{stores[0].size}: the size would tell them apart. Draw the samples anew."
+            f"{samples_path}: synthetic images have {own_kind}, real ones {real_kind}: that would "
+            "tell them apart. Draw the samples anew."
         )
-    pixels = np.concatenate([store.all() for store in stores])
+    pixels = shown(np.concatenate([store.all() for store in stores]))
     table = pd.concat([real.assign(synthetic=False), synthetic.assign(synthetic=True)])
 
     order = shuffled(pixels, seed)
@@ -74,7 +79,7 @@ def chosen(
     """Draw as many real as synthetic images of each class, without replacement.
 
     Real ones are test images of a single finding, and of a patient one at most: whoever meets the
-    same chest twice knows that it is real. Rare classes choose their patients first.
+    same subject twice knows that it is real. Rare classes choose their patients first.
 
     Returns
     -------
@@ -111,7 +116,7 @@ def shuffled(pixels: np.ndarray, seed: int) -> np.ndarray:
 
     Parameters
     ----------
-    pixels : uint8 (n, height, width)
+    pixels : uint8 (n, height, width) or (n, height, width, 3)
     """
     digest = hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
     return generator(seed, "reader study", "order", digest).permutation(len(pixels))

@@ -18,10 +18,14 @@ TEMPLATE, STYLE, SCRIPT = "page.html.j2", "style.css", "script.js"
 
 
 def png(image: np.ndarray) -> bytes:
-    """Return a uint8 image (height, width) as an 8-bit grey PNG without any metadata.
+    """Return an image as an 8-bit PNG without any metadata.
 
-    Nothing is compressed: all images have the same number of bytes, since how well a film can be
+    Nothing is compressed: all images have the same number of bytes, since how well an image can be
     compressed tells how noisy it is.
+
+    Parameters
+    ----------
+    image : uint8 (height, width), or in colour (height, width, 3)
     """
     stream = BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(stream, "PNG", compress_level=0)

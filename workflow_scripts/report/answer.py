@@ -1,6 +1,6 @@
 """What a study shows, in words that never claim more than it carries.
 
-The words are computed. A gain or a loss is what the study calls significant, for other patients and
+The words are computed. A gain or a loss is what the study calls significant, for other subjects and
 other seeds alike, whatever the sign of a difference. The headline speaks of the primary comparison
 alone, which the configuration named beforehand; of classes only its own count, after Holm's
 correction. Other arms are listed, as not corrected for their number, and nothing is claimed of
@@ -46,7 +46,7 @@ def headline(found: list[Comparison]) -> str:
         "gain": "A gain",
         "loss": "A loss",
         "none": "No evidence of a gain",
-        "unknown": "Too few test patients to tell",
+        "unknown": "Too few test subjects to tell",
     }[item.finding]
 
 
@@ -76,15 +76,15 @@ def paragraph(summary: pd.DataFrame, settings: dict, subgroups: pd.DataFrame) ->
     ]
     if any(item.finding == "unknown" for item in found):
         sentences.append(
-            f"A class has fewer than {ENOUGH_PATIENTS} test patients: intervals that need it are "
+            f"A class has fewer than {ENOUGH_PATIENTS} test subjects: intervals that need it are "
             "too narrow to conclude from."
         )
     share = settings["patients"]
     if share < 1:
         sentences.append(
-            f"Every arm had the images of {percent(share)} of the training patients, but the "
+            f"Every arm had the images of {percent(share)} of the training subjects, but the "
             "generator that drew the synthetic images had seen all of them: this is not what "
-            f"{percent(share)} of the patients would give by themselves."
+            f"{percent(share)} of the subjects would give by themselves."
         )
     return " ".join(sentences)
 
@@ -97,7 +97,7 @@ def of_reference(summary: pd.DataFrame, settings: dict) -> str:
         f"Trained on real images alone, the classifier reached a macro "
         f"{MEASURES[primary_metric(summary)]} of {fixed(base['value'])} "
         f"({span(base['low'], base['high'])}) on {things(base['n_images'], 'real test image')} of "
-        f"{things(base['n_patients'], 'patient')}."
+        f"{things(base['n_patients'], 'subject')}."
     )
     if base["value"] > CEILING:
         text += " That is its ceiling: this test leaves next to nothing to gain."
@@ -136,7 +136,7 @@ def of_classes(rows: pd.DataFrame, settings: dict) -> list[str]:
     text = f"Of its {classes(len(items))}, after Holm's correction for their number, "
     few = any(item.finding == "unknown" for item in items)
     if not told:
-        also = "; some have too few test patients to tell" if few else ""
+        also = "; some have too few test subjects to tell" if few else ""
         return [f"{text}none shows a gain or a loss{also}."]
     each = listed([f"{item.class_name} a {item.finding} of {item.numbers}" for item in told])
     rest = "the others show neither, or have too few" if few else "the others show neither"
@@ -152,7 +152,7 @@ def of_calibration(rows: pd.DataFrame, settings: dict) -> list[str]:
     item = compared(row.to_dict(), settings)
     change = "no evidence of a change"
     if not item.enough:
-        change = "too few test patients to tell"
+        change = "too few test subjects to tell"
     elif item.clear:
         change = f"{'less well' if item.low > 0 else 'better'} calibrated than the reference"
     return [

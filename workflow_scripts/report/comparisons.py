@@ -20,8 +20,8 @@ MEASURES = {
 class Comparison:
     """One arm against the reference: the paired difference and its 95 % interval.
 
-    `significant` is the study's own answer (`study.significance`), for other patients and other
-    seeds alike; the interval is of other patients alone, the trained classifiers given.
+    `significant` is the study's own answer (`study.significance`), for other subjects and other
+    seeds alike; the interval is of other subjects alone, the trained classifiers given.
     """
 
     arm: str
@@ -33,12 +33,12 @@ class Comparison:
     primary: bool = False
     seeds: int = 1
     seed_sd: float | None = None  # of the difference, over the seeds of the classifier
-    enough: bool = True  # test patients, also of the rarest class that it needs
+    enough: bool = True  # test subjects, also of the rarest class that it needs
     class_name: str = MACRO
 
     @property
     def finding(self) -> str:
-        """The direction of a significant difference, or that there is none, or too few patients."""
+        """The direction of a significant difference, or that there is none, or too few subjects."""
         if not (self.enough and known(self.low) and known(self.high)):
             return "unknown"
         if not self.significant:
@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval, of other patients alone, excludes 0."""
+        """Whether the interval, of other subjects alone, excludes 0."""
         return known(self.low) and known(self.high) and (self.low > 0 or self.high < 0)
 
     @property
@@ -65,10 +65,10 @@ class Comparison:
             return f"{self.numbers} of these classifiers; another training was not tried"
         but = "; the interval excludes 0, but not once it carries the spread over seeds as well"
         return {
-            "gain": f"a gain of {self.numbers}, significant for other patients and other seeds",
-            "loss": f"a loss of {self.numbers}, significant for other patients and other seeds",
+            "gain": f"a gain of {self.numbers}, significant for other subjects and other seeds",
+            "loss": f"a loss of {self.numbers}, significant for other subjects and other seeds",
             "none": f"no evidence of a gain, {self.numbers}{but * self.clear}",
-            "unknown": f"{self.numbers}, too few test patients to tell",
+            "unknown": f"{self.numbers}, too few test subjects to tell",
         }[self.finding]
 
 

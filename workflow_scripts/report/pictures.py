@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from workflow_scripts.common.levels import shown
 from workflow_scripts.common.seeds import generator
 
 WIDEST = 1600  # pixels; twice the width of the page's text
@@ -46,8 +47,8 @@ def picture_file(path: str | Path) -> Picture:
 
 
 def pictures(images: np.ndarray) -> list[Picture]:
-    """Return images (n, height, width) uint8, one by one."""
-    return [picture(Image.fromarray(image), TILE) for image in images]
+    """Return images of a store, one by one."""
+    return [picture(Image.fromarray(image), TILE) for image in shown(images)]
 
 
 def examples(index: pd.DataFrame, class_id: int, number: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from workflow_scripts.common.references import references
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
+from workflow_scripts.common.wording import pixel_words, reduced_words
 from workflow_scripts.report import sections
 from workflow_scripts.report.artefacts import (
     Data,
@@ -59,11 +60,14 @@ def render_report(
     costs : what the steps cost (costs.py)
     """
     classes = config["cohort"]["classes"]
+    pixels = config["tensors"]["channels"], config["tensors"]["bits"]
     images = read_table(data.images, schemas.IMAGES)
     real = real_examples(images, ImageStore(images, data.shards), classes)
     content = {
         "config": config,
         "dataset": config["dataset"],
+        "pixels": pixel_words(*pixels),
+        "reduced": reduced_words(*pixels),
         "classes": classes,
         **data_content(data, images, classes),
         "split_words": sections.split_words(config["split"]),

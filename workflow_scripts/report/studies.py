@@ -105,7 +105,7 @@ def difference(row: dict, settings: dict, axis: tuple[float, float]) -> dict[str
     if item.arm != settings["primary"]["arm"]:
         verdict = "secondary"
     elif item.finding == "unknown":
-        verdict = "too few patients to tell"
+        verdict = "too few subjects to tell"
     return row | {
         "at": {
             name: place((end - low) / (high - low)) if known(end) else None
@@ -183,11 +183,12 @@ def proof(arms: dict[str, dict]) -> dict[str, Any]:
     for arm, found in arms.items():
         for one in found["statements"]:
             counts = ", ".join(
-                things(n, noun.removesuffix("s")) for noun, n in one["counts"].items()
+                things(n, {"patients": "subject"}.get(noun, noun.removesuffix("s")))
+                for noun, n in one["counts"].items()
             )
             statements.setdefault(one["statement"], []).append(f"{arm}: {counts}")
     return {
-        "lead": f"no validation or test patient, of {val} and {test}, is among the images that the "
+        "lead": f"no validation or test subject, of {val} and {test}, is among the images that the "
         f"study’s {things(len(arms), 'arm')} and the networks behind them were given to train on",
         "statements": [
             {"text": text, "arms": "; ".join(listed)} for text, listed in statements.items()

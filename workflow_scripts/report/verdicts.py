@@ -1,7 +1,7 @@
-"""What a measured value means: where it stands between real patients and failure, in words.
+"""What a measured value means: where it stands between real images and failure, in words.
 
 The words are computed and claim nothing that the interval does not carry: a value whose interval
-holds the floor "cannot be told from other real patients", whichever side its centre is on.
+holds the floor "cannot be told from other real images", whichever side its centre is on.
 """
 
 from dataclasses import dataclass
@@ -49,23 +49,23 @@ MEANINGS = {
     "effusion_height_distance": "Measured height of effusions, class by class",
     "intensity_distance": "Difference in how often each grey level occurs",
     "spectrum_distance": "Difference in detail at all scales",
-    "sharpness_ratio": "Steepness of edges; 1 is as in real films",
+    "sharpness_ratio": "Steepness of edges; 1 is as in real images",
     "memorised_fraction": "As near as 1 % of unseen real images are",
     "closer_to_train": "Compared with as many unseen images",
 }
 BEYOND = {
-    "precision": "lie among real films more often than other real patients do",
-    "density": "lie among real films more densely than other real patients do",
-    "recall": "spread over real films more widely than other real patients do",
-    "coverage": "spread over real films more evenly than other real patients do",
-    "class_score": "fall into classes more clearly than real films do",
-    "lpips_diversity": "differ more than real films do",
-    "msssim_diversity": "differ more than real films do",
-    "class_accuracy": "show their class more plainly than real films do",
-    "class_auroc": "show their class more plainly than real films do",
-    "classification_accuracy_score": "teach more than real films do",
+    "precision": "lie among real images more often than other real images do",
+    "density": "lie among real images more densely than other real images do",
+    "recall": "spread over real images more widely than other real images do",
+    "coverage": "spread over real images more evenly than other real images do",
+    "class_score": "fall into classes more clearly than real images do",
+    "lpips_diversity": "differ more than real images do",
+    "msssim_diversity": "differ more than real images do",
+    "class_accuracy": "show their class more plainly than real images do",
+    "class_auroc": "show their class more plainly than real images do",
+    "classification_accuracy_score": "teach more than real images do",
 }
-NEARER = "are nearer to the test films than other real patients are"
+NEARER = "are nearer to the test images than other real images are"
 CEILINGS = {
     "wrong class": "the wrong class",
     "noise": "noise",
@@ -75,13 +75,13 @@ CEILINGS = {
 }
 BLIND = "this space cannot see copies, so nothing follows"
 CLEARLY = 0.1  # more planted copies than is expected of other images
-REAL = "other real patients"
-FLOORS = {"classification_accuracy_score": "training on real films"}  # all others: REAL
+REAL = "other real images"
+FLOORS = {"classification_accuracy_score": "training on real images"}  # all others: REAL
 
 
 @dataclass(frozen=True)
 class Way:
-    """Where values stand: 0 as real patients among themselves, 1 as what fails altogether."""
+    """Where values stand: 0 as real images among themselves, 1 as what fails altogether."""
 
     value: float
     low: float
@@ -151,7 +151,7 @@ def standing(row: dict) -> str:
     low, high = found.low, found.high
     side = ""
     if row["metric"] in TWO_SIDED:
-        side = f", {TWO_SIDED[row['metric']][row['value'] > row['floor']]} than real films"
+        side = f", {TWO_SIDED[row['metric']][row['value'] > row['floor']]} than real images"
     if low >= 1:
         return f"fails: as far from {real} as {failure}, or farther{side}"
     if round(high, 2) < 0:

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from workflow_scripts.common.figures import save_figure, tile
+from workflow_scripts.common.levels import shown
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.schemas import SAMPLES
 from workflow_scripts.common.store import ImageStore
@@ -22,7 +23,7 @@ def collect_samples(
     Parameters
     ----------
     indices : tables SAMPLES, one per shard
-    shards : uint8 `.npy` files
+    shards : their `.npy` files
     samples : output, table SAMPLES in the order of the image ids
     grids : output, one PNG per class in the order of class ids
     """
@@ -34,7 +35,8 @@ def collect_samples(
     ):
         chosen = table[table["class_name"] == name].head(COLUMNS * ROWS)
         figure, axes = plt.subplots(figsize=(COLUMNS, ROWS + 0.4))
-        axes.imshow(tile(ImageStore(chosen, shards).all(), COLUMNS), cmap="gray", vmin=0, vmax=255)
+        sheet = tile(shown(ImageStore(chosen, shards).all()), COLUMNS)
+        axes.imshow(sheet, cmap="gray", vmin=0, vmax=255)
         axes.set_title(
             f"{name}: synthetic, the first {len(chosen)} of {sum(table.class_name == name)}"
         )

@@ -9,6 +9,7 @@ import torch
 
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.figures import save_figure
+from workflow_scripts.common.levels import shown
 from workflow_scripts.common.pixels import to_pixels
 from workflow_scripts.common.precision import use_tf32, wants_bf16
 from workflow_scripts.common.runtime import step
@@ -29,7 +30,7 @@ def plot_denoising(folder: Path, strip: Path, config: dict) -> None:
     """
     sampler, names = config["sampler"], config["classes"]
     stops = sampler["steps"] + 1
-    shown = np.linspace(0, stops - 1, min(COLUMNS, stops)).round().astype(int)
+    chosen = np.linspace(0, stops - 1, min(COLUMNS, stops)).round().astype(int)
     rows = []
     with leased_device(config["device"]) as device:
         model = load_model(folder, device)
@@ -40,12 +41,12 @@ def plot_denoising(folder: Path, strip: Path, config: dict) -> None:
         seeds = torch.cat([image_seeds(sampler["seed"], name, [0]) for name in names])
         for part in torch.arange(len(names)).split(batch_size(model)):
             path = trajectory(model, c[part], seeds[part], sampler, guide, bf16)
-            stages = [stage for number, stage in enumerate(path) if number in shown]
+            stages = [stage for number, stage in enumerate(path) if number in chosen]
             # At one contrast: EDM's x_t begins 80 times as wide as an image.
             images = [to_pixels(x / math.hypot(level.alpha, level.sigma)) for level, x in stages]
-            rows.extend(np.stack(images, axis=1))
+            rows.extend(np.stack(list(map(shown, images)), axis=1))
     figure, axes = plt.subplots(
-        len(names), len(shown), figsize=(len(shown), len(names) * 1.05), squeeze=False
+        len(names), len(chosen), figsize=(len(chosen), len(names) * 1.05), squeeze=False
     )
     for row, name, images in zip(axes, names, rows, strict=True):
         for cell, image in zip(row, images, strict=True):

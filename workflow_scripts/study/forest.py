@@ -95,12 +95,12 @@ def draw_forest(summary: pd.DataFrame, reference: str, bootstrap: int, phantom: 
 
 
 def label_class(axes: plt.Axes, class_name: str, row: pd.Series, middle: float) -> None:
-    """Write a class and how many test images and patients it has, left of the axes."""
+    """Write a class and how many test images and subjects it has, left of the axes."""
     name = "Mean of classes" if class_name == MACRO else class_name
     mark = " †" if row["fewest_patients"] < ENOUGH_PATIENTS else ""
     counts = ", ".join(
         f"{row[column]:,} {noun}{'' if row[column] == 1 else 's'}"
-        for column, noun in (("positives", "image"), ("positive_patients", "patient"))
+        for column, noun in (("positives", "image"), ("positive_patients", "subject"))
     )
     for text, below, size, colour in ((name + mark, -0.07, 9, INK), (counts, 0.09, 6.5, MUTED)):
         axes.text(
@@ -120,10 +120,10 @@ def caption(rows: pd.DataFrame, bootstrap: int) -> str:
     primary = rows[rows["primary"]].iloc[0]
     seeds = f"mean of {row['seeds']} seeds" if row["seeds"] > 1 else "one seed"
     texts = [
-        f"Test set: {row['n_images']:,} images of {row['n_patients']:,} patients. Marks: {seeds}. "
-        f"Lines: 95\u00a0% interval, paired bootstrap by patient ({bootstrap:,} resamples), each for "
+        f"Test set: {row['n_images']:,} images of {row['n_patients']:,} subjects. Marks: {seeds}. "
+        f"Lines: 95\u00a0% interval, paired bootstrap by subject ({bootstrap:,} resamples), each for "
         "itself, of these classifiers. Filled marks alone are significant, at 5\u00a0% for other "
-        "patients and other seeds alike: the primary comparison, and its classes after Holm's "
+        "subjects and other seeds alike: the primary comparison, and its classes after Holm's "
         "correction. Other arms are secondary, their classes too, and never filled.",
         f"Primary comparison: “{primary['arm']}”, mean of classes, {printed(primary)}.",
     ]
@@ -131,7 +131,7 @@ def caption(rows: pd.DataFrame, bootstrap: int) -> str:
         texts.append("Another training was not tried, so that no mark is filled.")
     if (rows["fewest_patients"] < ENOUGH_PATIENTS).any():
         texts.append(
-            f"† Too few to tell: fewer than {ENOUGH_PATIENTS} patients with the class, or without "
+            f"† Too few to tell: fewer than {ENOUGH_PATIENTS} subjects with the class, or without "
             "it; a mean of classes is as its rarest class. No such mark is filled."
         )
     return "\n".join(textwrap.fill(text, 96) for text in texts)

@@ -1,4 +1,4 @@
-"""Prove, before an arm trains, that nothing behind it was given a validation or test patient.
+"""Prove, before an arm trains, that nothing behind it was given a validation or test subject.
 
 The proof rests on recorded image ids, and names the SHA-256 of every file that it rests on, and of
 the synthetic pixels: `train_arm` takes no others than those that were proved, and an auditor can
@@ -39,9 +39,9 @@ class Statement:
 
 
 def held_out(seen: pd.DataFrame, images: pd.DataFrame) -> list[str]:
-    """Return the ids of `seen` that are no training image or of a patient who is held out.
+    """Return the ids of `seen` that are no training image or of a subject who is held out.
 
-    The patient is looked up by image, and the one recorded counts as well. An image that the table
+    The subject is looked up by image, and the one recorded counts as well. An image that the table
     does not know is no training image.
 
     Parameters
@@ -67,10 +67,10 @@ def strangers(rows: pd.DataFrame, table: pd.DataFrame, columns: list[str]) -> li
 
 
 def seen_statement(role: str, path: Path, images_path: Path) -> Statement:
-    """State that the training of `role` was given no validation or test patient."""
+    """State that the training of `role` was given no validation or test subject."""
     seen = read_table(path, SEEN)
     return Statement(
-        f"Every image that {ROLES[role]} was given to train on is of the training split, and no patient "
+        f"Every image that {ROLES[role]} was given to train on is of the training split, and no subject "
         "of it is in the validation or test split",
         [str(path), str(images_path)],
         {"images": len(seen), "patients": seen["patient_id"].nunique()},
@@ -86,14 +86,14 @@ def arm_statements(
     rests_on = [str(arm_path), str(images_path)]
     counts = {"images": len(real), "patients": real["patient_id"].nunique()}
     yield Statement(
-        "Every real image of the arm is of the training split, and no patient of it is in the "
+        "Every real image of the arm is of the training split, and no subject of it is in the "
         "validation or test split",
         rests_on,
         counts,
         held_out(real, images),
     )
     yield Statement(
-        "Every real image of the arm shows one finding, and its patient, class and place in the "
+        "Every real image of the arm shows one finding, and its subject, class and place in the "
         "image store are those of the image table",
         rests_on,
         {"images": len(real)},
@@ -144,13 +144,13 @@ def limits(seen: dict[str, Path], patients: float, spaces: list[str]) -> list[st
     Parameters
     ----------
     seen : the records of trainings, by role
-    patients : share of the training patients that every arm may use
+    patients : share of the training subjects that every arm may use
     spaces : feature spaces of the audit by which synthetic images were left out, if any were
     """
     found = [
-        "A patient is an id of the label table: one person under two ids, or one film twice under "
+        "A subject is an id of the label table: one person under two ids, or one image twice under "
         "two names, was not looked for.",
-        "The pixels of the real images were not compared with anything: that a film is the one its "
+        "The pixels of the real images were not compared with anything: that an image is the one its "
         "id names rests on the image store.",
         "People chose the settings; nothing proves on which results.",
     ]
@@ -164,7 +164,7 @@ def limits(seen: dict[str, Path], patients: float, spaces: list[str]) -> list[st
         )
         if patients < 1:
             found.append(
-                f"The arm may use a share of {patients:g} of the training patients; the generator "
+                f"The arm may use a share of {patients:g} of the training subjects; the generator "
                 "learned from all of them."
             )
     if spaces:

@@ -110,8 +110,8 @@ def draw_ratios(
 def caption(primary: pd.Series, reference: str) -> str:
     """Return the sentences below the figure, wrapped to its width."""
     text = (
-        f"Difference to “{reference}”; lines: 95\u00a0% interval, paired bootstrap by patient. Filled: "
-        "the primary comparison, if it is significant for other patients and other seeds alike; all "
+        f"Difference to “{reference}”; lines: 95\u00a0% interval, paired bootstrap by subject. Filled: "
+        "the primary comparison, if it is significant for other subjects and other seeds alike; all "
         f"others are secondary and stand uncorrected. With 80\u00a0% power, the trained classifiers "
         f"given, this test set shows a true gain of {fixed(primary['detectable'])} or more in the "
         "primary comparison."

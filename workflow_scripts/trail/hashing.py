@@ -21,7 +21,8 @@ CHUNK = 1 << 22  # bytes read at a time
 class Hashed:
     """What was read of a file: its length, its SHA-256 and, of a shard, those of its images.
 
-    `blank` are the rows of images of one grey level: they show nothing, and may well come twice.
+    `blank` are the rows of images of one grey level or colour: they show nothing, and may well come
+    twice.
     """
 
     bytes: int
@@ -85,7 +86,7 @@ def stands(path: str) -> bool:
 def hash_file(path: str, line: tqdm | None = None) -> Hashed:
     """Read a file once: hash it, and each image of it if it is a shard."""
     whole, size = hashlib.sha256(), 0
-    start, image = shard_layout(path)
+    start, image, pixel = shard_layout(path)
     images: list[bytes] = []
     blank: list[int] = []
     with Path(path).open("rb") as stream:
@@ -97,7 +98,7 @@ def hash_file(path: str, line: tqdm | None = None) -> Hashed:
             if image and size > start:
                 count = len(chunk) // image
                 rows = np.frombuffer(chunk, np.uint8, count * image).reshape(count, image)
-                blank += (len(images) + flat(rows)).tolist()
+                blank += (len(images) + flat(rows, pixel)).tolist()
                 images += [hashlib.sha256(row).digest() for row in rows]
             if line is not None:
                 line.update(len(chunk))
@@ -105,20 +106,24 @@ def hash_file(path: str, line: tqdm | None = None) -> Hashed:
     return Hashed(size, whole.hexdigest(), images if image else None, frozenset(blank))
 
 
-def shard_layout(path: str) -> tuple[int, int]:
-    """Return where the images of a shard begin and how many bytes each has; others CHUNK and 0."""
+def shard_layout(path: str) -> tuple[int, int, int]:
+    """Return where the images of a shard begin, and the bytes of each and of each of its pixels.
+
+    Of what is no shard, CHUNK, 0 and 0.
+    """
     if Path(path).suffix == ".npy":
         try:
             array = open_array(path)
         except InputError:
-            return CHUNK, 0  # damaged: its hash will say so
-        if array.dtype == np.uint8 and array.ndim == 3 and array.size:
-            return array.offset, array[0].size
-    return CHUNK, 0
+            return CHUNK, 0, 0  # damaged: its hash will say so
+        if array.dtype in (np.uint8, np.uint16) and array.ndim in (3, 4) and array.size:
+            return array.offset, array[0].nbytes, array[0, 0, 0].nbytes
+    return CHUNK, 0, 0
 
 
-def flat(rows: np.ndarray) -> np.ndarray:
-    """Return which rows hold one value alone: of uint8 (n, pixels), int64 (m,)."""
-    some = np.linspace(0, rows.shape[1] - 1, 16, dtype=np.int64)
-    chosen = np.flatnonzero((rows[:, some] == rows[:, :1]).all(axis=1))  # few, as a rule
-    return chosen[(rows[chosen] == rows[chosen, :1]).all(axis=1)]
+def flat(rows: np.ndarray, pixel: int) -> np.ndarray:
+    """Return which images show one pixel all over: of bytes, uint8 (n, pixels * pixel), int64 (m,)."""
+    x = rows.reshape(len(rows), -1, pixel)
+    some = np.linspace(0, x.shape[1] - 1, 16, dtype=np.int64)
+    chosen = np.flatnonzero((x[:, some] == x[:, :1]).all(axis=(1, 2)))  # few, as a rule
+    return chosen[(x[chosen] == x[chosen, :1]).all(axis=(1, 2))]

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from workflow_scripts.common.figures import ACCENT, MUTED, WARM, save_figure
+from workflow_scripts.common.levels import shown
 from workflow_scripts.common.pixels import to_input, to_pixels
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.schemas import IMAGES, TRAINING_LOG
@@ -63,9 +64,9 @@ def plot_forward(images: Path, shards: list[Path], facts: Path, strip: Path, see
     x0 = to_input(ImageStore(chosen, shards).all(), torch.device("cpu"))
     # Of a continuous noise the quantiles 0 and 1 are at its very ends: it begins and ends near them.
     t = process.levels(torch.linspace(0, 1, COLUMNS).clamp(1e-3, 1 - 1e-3))
-    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed_for(seed, "strip")))
+    eps = process.eps(x0.shape, torch.Generator().manual_seed(seed_for(seed, "strip")))
     alpha, sigma = process.marginal(t)
-    noisy = to_pixels(process.noisy(x0, eps, t) / (alpha**2 + sigma**2).sqrt())
+    noisy = shown(to_pixels(process.noisy(x0, eps, t) / (alpha**2 + sigma**2).sqrt()))
     figure, axes = plt.subplots(1, COLUMNS, figsize=(COLUMNS, 1.35), layout="constrained")
     label = LABELS[about["diffusion"]["process"]]
     levels = zip(t.tolist(), alpha.flatten().tolist(), sigma.flatten().tolist(), strict=True)
