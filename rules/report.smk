@@ -10,6 +10,20 @@ REPORT_STUDIES = sorted(config["studies"])
 REPORT_READERS = sorted(
     name for name, study in config["readers"].items() if study["responses"]
 )
+# What the page shows of each entry of the applications that it shows.
+APPLICATION_FILES = {
+    "denoising": [
+        "summary.parquet",
+        "uncertainty.parquet",
+        "examples.png",
+        "methods.png",
+        "steps.png",
+        "uncertainty.png",
+    ],
+    "inpainting": ["summary.parquet", "panel.png"],
+    "superresolution": ["summary.parquet", "panel.png"],
+    "anomaly": ["summary.parquet", "examples.png", "sweep.png", "findings.png"],
+}
 PAGE = [ROOT / "resources" / "report" / name for name in ("page.html.j2", "style.css")]
 
 
@@ -27,8 +41,22 @@ def of_arms(folder):
     ]
 
 
+def of_application(name):
+    """What the page shows of an application; nothing where the configuration does not ask for it."""
+    if name not in config["report"]["applications"]:
+        return []
+    return [
+        f"{DATA}/{name}/{entry}/{folder}{file}"
+        for entry in sorted(config[name])
+        # A super-resolution has a model, and files, for each factor.
+        for folder in [f"x{n}/" for n in config[name][entry].get("factors", [])] or [""]
+        for file in APPLICATION_FILES[name]
+    ]
+
+
 rule render_report:
     input:
+        **{name: of_application(name) for name in APPLICATION_FILES},
         labels=f"{DATA}/labels.parquet",
         label_issues=f"{DATA}/label_issues.parquet",
         cohort=f"{DATA}/cohort.parquet",
@@ -83,17 +111,15 @@ rule render_report:
             **{
                 key: value
                 for key, value in config.items()
-                if key
-                not in (
-                    "device",
-                    "checkpoint",
-                    "nih_dir",
-                    "models",
-                    "readers",
-                    "anomaly",
-                    "inpainting",
-                    "superresolution",
-                )
+                if key not in ("device", "checkpoint", "nih_dir", "models", "readers")
+                and key not in APPLICATION_FILES
+            },
+            **{
+                name: {
+                    entry: {k: v for k, v in settings.items() if k != "gpus"}
+                    for entry, settings in config[name].items()
+                }
+                for name in config["report"]["applications"]
             },
             models={name: model_recipe(name) for name in config["models"]},
             readers={

@@ -719,6 +719,10 @@ RULES = {
         {"anomaly__pathology__model": "other"},
         r"anomaly\.pathology\.model: 'other' is not among the models \(recommended\)",
     ),
+    "application without an entry in the report": (
+        {"inpainting": {}, "report__applications": ["anomaly", "inpainting"]},
+        r"report\.applications\[0\]: inpainting has no entry to show; add one to the section",
+    ),
     "healthy class that is no class": (
         {"anomaly__pathology__healthy": "Normal"},
         r"anomaly\.pathology\.healthy: 'Normal' is not among cohort\.classes \(No Finding, ",
@@ -745,6 +749,7 @@ def test_keys_that_do_not_fit_together(rule):
         of_kind("idx", IDX, cohort__classes=["0", "1"], anomaly={}),
         {"evaluate__lpips": ["alex"], "weights": {"alex": {"url": "https://a/b", "sha256": SHA}}},
         {"samplers__dpm20__steps": 1000},
+        {"report__applications": ["anomaly"], "inpainting": {}},
         {"evaluate__extractors": ["pixels", "domain"]},
         {"evaluate__extractors": ["dinov2"], "weights": {"dinov2": {"path": "a", "sha256": SHA}}},
     ],

@@ -467,6 +467,7 @@ def write_artefacts(folder: Path, config: dict) -> dict:
         "samples": samples,
         "studies": studies,
         "readers": readers,
+        "applications": {},
     }
 
 
@@ -939,6 +940,8 @@ def test_files_find_their_model_and_sampler(defaults: dict):
             "scores": ["readers/one/scores.parquet", "readers/two/scores.parquet"],
             "scores_figure": ["one.png", "two.png"],
         }
+        | {"denoising": [], "inpainting": [], "superresolution": []}
+        | {"anomaly": ["anomaly/a/summary.parquet", "anomaly/a/sweep.png"]}
     )
     found = files_of(given, config)
     assert list(found["models"]) == ["a", "b"]
@@ -949,6 +952,8 @@ def test_files_find_their_model_and_sampler(defaults: dict):
     assert found["studies"]["t"].ratios == "t/ratios"
     assert found["studies"]["t"].removed == ["study/t/arms/p.json", "study/t/arms/q.json"]
     assert found["readers"]["two"] == Readers("readers/two/scores.parquet", "two.png")
+    assert found["applications"]["denoising"] == {}
+    assert found["applications"]["anomaly"]["a"][""]["sweep.png"] == "anomaly/a/sweep.png"
 
 
 # -- the answer

@@ -14,12 +14,13 @@ def test_what_is_hidden_is_filled_in_and_what_is_reduced_is_enlarged(
     shutil.copytree(phantom_run, tmp_path, dirs_exist_ok=True)
     over = root / "tests" / "workflow" / "restoring.yaml"
     configured = ("--configfile", phantom_config, over)
-    said = snakemake(tmp_path, "inpainting", "superresolution", *configured).stderr
+    targets = ("inpainting", "superresolution", "report")
+    said = snakemake(tmp_path, *targets, *configured).stderr
     ran = set(re.findall(r"^(?:local)?rule (\w+):", said, flags=re.MULTILINE))
-    assert ran - {"inpainting", "superresolution"} == {
+    assert ran - set(targets) == {
         "draw_masks", "fill_biharmonic", "inpaint_images", "measure_inpainting", "plot_inpainting",
         "train_superresolution", "choose_superresolution", "enlarge_images",
-        "measure_superresolution", "plot_superresolution",
+        "measure_superresolution", "plot_superresolution", "render_report",
     }, "the model and the images were there"  # fmt: skip
 
     data = tmp_path / "results" / "phantom"
@@ -36,6 +37,13 @@ def test_what_is_hidden_is_filled_in_and_what_is_reduced_is_enlarged(
     tried = pd.read_parquet(enlarged / "images.parquet")["patient_id"]
     assert seen.isdisjoint(tried) and seen.isdisjoint(masks["patient_id"])
     assert not list(data.rglob("checkpoints/*")), "the state of a finished training is cleared"
+
+    report = (data / "report" / "index.html").read_text()
+    for name, reference in (("inpainting", "the biharmonic answer"), ("superresolution", "cubic")):
+        section = report.split(f'<section id="{name}">')[1].split("</section>")[0]
+        assert "Too few test patients to tell" in section and reference in section
+        assert "of 6 patients" in section
+    assert '<section id="anomaly">' not in report
 
     page = snakemake(tmp_path, "audit", *configured) and (data / "audit/index.html").read_text()
     for link in ("Super-resolution tiny x2 learned from", "Inpainting tiny is judged on"):

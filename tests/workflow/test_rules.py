@@ -41,7 +41,9 @@ def of_kind(kind: str, folder: Path) -> tuple[dict, tuple[str, ...]]:
                 for seed in (0, 1):
                     (study / f"{arm}_seed{seed}.parquet").touch()
         pooled = {"cross_validation": {"study": "augmentation", "datasets": folds}}
-        tried = yaml.safe_load((ROOT / "tests" / "workflow" / "restoring.yaml").read_text())
+        own = ROOT / "tests" / "workflow"
+        tried = yaml.safe_load((own / "restoring.yaml").read_text())
+        tried["denoising"] = yaml.safe_load((own / "denoising.yaml").read_text())["denoising"]
         return pooled | tried, (*TARGETS, "anomaly", *tried, "cross_validation", "audit", "crate")
     (folder / "files.tsv").write_text(
         f"file\tbytes\tmd5\turl\nx.h5.gz\t\t{'0' * 32}\thttps://a.org/x\nx.csv\t9\t{'1' * 32}\t\n"

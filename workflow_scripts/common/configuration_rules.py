@@ -758,6 +758,18 @@ def size_problems(config: dict, sound: Sound, where: str) -> Iterator[str]:
         )
 
 
+def report_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """An application in the report must have something to show."""
+    if not sound("report"):
+        return
+    for number, name in enumerate(config["report"]["applications"]):
+        if sound(name) and not config[name]:
+            yield (
+                f"report.applications[{number}]: {name} has no entry to show; add one to the section "
+                f"{name}, or take it from the list"
+            )
+
+
 def sampler_of(config: dict, sound: Sound, study: dict) -> dict | None:
     """Return the sampler that a study names, if there is a sound one of that name."""
     samplers = {name: sampler for name, _, sampler in entries(config, sound, "samplers")}
@@ -824,4 +836,5 @@ RULES = (
     anomaly_rules,
     inpainting_rules,
     superresolution_rules,
+    report_rules,
 )

@@ -53,12 +53,11 @@ def span(low: float | None, high: float | None, write=fixed) -> str:
     return f"{write(low)} to {write(high)}" if known(low) and known(high) else UNKNOWN
 
 
-def signed_span(low: float | None, high: float | None) -> str:
+def signed_span(low: float | None, high: float | None, digits: int = DECIMALS) -> str:
     """Return an interval of a difference, for example "−0.012 to +0.020".
 
     An end that is not 0 is not printed as 0: both get more decimals, up to six.
     """
-    digits = DECIMALS
     while digits < 6 and any(end and known(end) and not round(end, digits) for end in (low, high)):
         digits += 1
     return span(low, high, lambda end: signed(end, digits))
@@ -81,5 +80,6 @@ def split_name(split: str) -> str:
 
 
 def things(number: int, noun: str) -> str:
-    """Return "1 image" or "2 images"."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+    """Return "1 image", "2 images" or "2 patches"."""
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{count(number)} {noun}{'' if number == 1 else plural}"

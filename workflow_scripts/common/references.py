@@ -134,6 +134,35 @@ KORN = (
     "Korn EL, Graubard BI. Confidence Intervals for Proportions with Small Expected Number of "
     "Positive Counts Estimated from Survey Data. Survey Methodology 1998;24:193–201."
 )
+SSIM = (
+    "Wang Z, Bovik AC, Sheikh HR, Simoncelli EP. Image Quality Assessment: From Error Visibility to "
+    "Structural Similarity. IEEE Transactions on Image Processing 2004;13:600–612. (SSIM)"
+)
+NLM = (
+    "Buades A, Coll B, Morel J-M. A Non-Local Algorithm for Image Denoising. CVPR 2005, 60–65. "
+    "(non-local means)"
+)
+RICIAN = (
+    "Gudbjartsson H, Patz S. The Rician Distribution of Noisy MRI Data. Magnetic Resonance in "
+    "Medicine 1995;34:910–914."
+)
+REPAINT = "Lugmayr A, et al. RePaint: Inpainting using Denoising Diffusion Probabilistic Models. CVPR 2022."
+BIHARMONIC = (
+    "Damelin SB, Hoang NS. On Surface Completion and Image Inpainting by Biharmonic Functions: "
+    "Numerical Aspects. International Journal of Mathematics and Mathematical Sciences 2018."
+)
+SR3 = (
+    "Saharia C, et al. Image Super-Resolution via Iterative Refinement. IEEE Transactions on Pattern "
+    "Analysis and Machine Intelligence 2023;45:4713–4726. (SR3)"
+)
+KEYS = (
+    "Keys R. Cubic Convolution Interpolation for Digital Image Processing. IEEE Transactions on "
+    "Acoustics, Speech, and Signal Processing 1981;29:1153–1160."
+)
+ANODDPM = (
+    "Wyatt J, Leach A, Schmon SM, Willcocks CG. AnoDDPM: Anomaly Detection with Denoising Diffusion "
+    "Probabilistic Models using Simplex Noise. CVPR Workshops 2022."
+)
 OWEN = "Owen AB. The Pigeonhole Bootstrap. Annals of Applied Statistics 2007;1:386–411."
 
 
@@ -143,6 +172,8 @@ def references(config: dict) -> list[str]:
     models = config["models"].values()
     samplers = config["samplers"].values()
     extractors = config["evaluate"]["extractors"]
+    shown = config["report"]["applications"]
+    denoisings = config["denoising"].values() if "denoising" in shown else []
 
     def diffusion(key: str, *values: str | bool) -> bool:
         """Whether a model has one of these values; not every process has every key."""
@@ -191,6 +222,14 @@ def references(config: dict) -> list[str]:
         (bool(config["readers"]), GOUREVITCH),
         (bool(config["readers"]), KRIPPENDORFF),
         (bool(config["readers"]), OWEN),
+        (bool({"denoising", "inpainting", "superresolution"} & set(shown)), SSIM),
+        ("denoising" in shown, NLM),
+        (any(study["noise"]["kind"] == "rician" for study in denoisings), RICIAN),
+        ("inpainting" in shown, REPAINT),
+        ("inpainting" in shown, BIHARMONIC),
+        ("superresolution" in shown, SR3),
+        ("superresolution" in shown, KEYS),
+        ("anomaly" in shown, ANODDPM),
     ]
     found = [text for wanted, text in chosen if wanted]
     data = found[:1] if kind == "nih" else []

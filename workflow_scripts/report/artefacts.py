@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.report.applications import NAMES, by_entry
+
 
 @dataclass(frozen=True)
 class Data:
@@ -115,6 +117,7 @@ def files_of(given: Any, config: dict) -> dict[str, Any]:
             scores=given.scores,
             figure=given.scores_figure,
         ),
+        "applications": {name: by_entry(name, given[name]) for name in NAMES},
     }
 
 

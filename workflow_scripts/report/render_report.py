@@ -18,6 +18,8 @@ from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.common.wording import pixel_words, reduced_words
 from workflow_scripts.report import sections
+from workflow_scripts.report.applications import NAMES as APPLICATIONS
+from workflow_scripts.report.applications import Files, application_contents
 from workflow_scripts.report.artefacts import (
     Data,
     Model,
@@ -44,6 +46,7 @@ def render_report(
     samples: dict[tuple[str, str], Samples],
     studies: dict[str, Study],
     readers: dict[str, Readers],
+    applications: dict[str, dict[str, dict[str, Files]]],
     template: str | Path,
     style: str | Path,
     costs: dict | None = None,
@@ -56,6 +59,7 @@ def render_report(
     models, studies : by name
     readers : by name, the reader studies that were answered
     samples : by the names of model and sampler
+    applications : files of each application that is shown, by entry and folder
     template, style : the page's Jinja template and its style sheet
     costs : what the steps cost (costs.py)
     """
@@ -91,6 +95,7 @@ def render_report(
             }
             for name, files in readers.items()
         ],
+        "applications": application_contents(config, applications),
         "costs": costs,
         "seeds": sections.seeds(used(config)),
         "configuration": yaml.safe_dump(
@@ -200,11 +205,12 @@ def study_content(name: str, settings: dict, files: Study, classes: list[str]) -
 
 
 def used(config: dict) -> dict:
-    """Return a configuration without the sections of other kinds of data set."""
+    """Return a configuration without other kinds of data set, and applications that are not shown."""
     kind = config["dataset"]["kind"]
     own = {"name", "kind", "folder" if kind == "dicom" else kind}
     dataset = {key: value for key, value in config["dataset"].items() if key in own}
-    return config | {"dataset": dataset}
+    left_out = set(APPLICATIONS) - set(config["report"]["applications"])
+    return {k: v for k, v in config.items() if k not in left_out} | {"dataset": dataset}
 
 
 if __name__ == "__main__":

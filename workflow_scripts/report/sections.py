@@ -10,7 +10,8 @@ from workflow_scripts.common.schemas import POOLED, SPLITS
 # The order of config.yaml, which sorted keys have lost.
 ORDER = (
     "device precision checkpoint nih_dir dataset cohort split tensors models samplers classifier "
-    "evaluate weights studies cross_validation readers"
+    "evaluate weights studies cross_validation readers denoising inpainting superresolution anomaly "
+    "report"
 )
 
 
