@@ -3,9 +3,22 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.contour import QuadContourSet
+from matplotlib.text import Text
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from workflow_scripts.anomaly.figures import (
+    COLOURS,
+    MEASURES,
+    PHANTOM,
+    Example,
+    Healed,
+    draw_examples,
+    draw_findings,
+    draw_sweep,
+)
 from workflow_scripts.anomaly.judged import judged_images
+from workflow_scripts.anomaly.plot_anomaly import typical
 from workflow_scripts.anomaly.residuals import (
     average_precision,
     dice_curve,
@@ -346,3 +359,66 @@ def test_weighted_auroc_is_that_of_repeated_images():
         again = np.repeat(np.arange(40), times)
         assert column == pytest.approx(roc_auc_score(positive[again], score[again]))
     assert np.isnan(auroc(score, positive, ~positive, np.zeros((40, 1)))).all()
+
+
+# -- the figures
+
+
+def words(figure) -> list[str]:
+    """Everything that is written in a figure."""
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+@pytest.fixture(scope="module")
+def summary() -> pd.DataFrame:
+    return summarise(scores(2.0), CLASSES, "No Finding", 100, 1)
+
+
+def test_the_sweep_has_a_panel_for_each_finding_and_fills_the_chosen_level(summary):
+    figure = draw_sweep(summary, phantom=True)
+    said = words(figure)
+    assert {"Mean of findings", "Effusion", "Mass", "AUROC", PHANTOM} <= set(said)
+    assert "No Finding" not in said
+    marks = {
+        (line.get_xdata()[0], line.get_markerfacecolor())
+        for line in figure.axes[0].lines
+        if line.get_marker() == "o" and len(line.get_xdata()) == 1
+    }
+    assert marks == {(0.5, "white"), (1.0, COLOURS["gaussian"])}
+    assert PHANTOM not in words(draw_sweep(summary, phantom=False))
+
+
+def test_findings_have_a_panel_for_each_measure_that_there_is(summary):
+    titles = {axes.get_title(loc="left") for axes in draw_findings(summary, False).axes}
+    assert titles - {""} == set(MEASURES.values())
+    without = summary[summary["measure"] == "auroc"]
+    titles = {axes.get_title(loc="left") for axes in draw_findings(without, False).axes}
+    assert titles - {""} == {MEASURES["auroc"]}
+
+
+def test_the_film_in_the_middle_is_shown_neither_the_best_nor_the_worst(summary):
+    given = scores(2.0)
+    own = given[(given["split"] == "test") & (given["level"] == 1)]
+    for image, name in zip(typical(given, summary, CLASSES), CLASSES, strict=True):
+        ranked = own[own["class_name"] == name].sort_values("score")["image_id"].tolist()
+        assert ranked.index(image) in (29, 30)
+
+
+def test_examples_show_each_film_its_healthy_versions_and_its_region():
+    region = np.zeros((SIZE, SIZE), bool)
+    region[4:9, 4:9] = True
+    film = np.full((SIZE, SIZE), 90, np.uint8)
+    ways = [
+        Healed("gaussian", 1.0, film, region * 40.0),
+        Healed("autoencoder", 0.0, film, region * 20.0),
+    ]
+    rows = [Example("No Finding", film, ways, None), Example("Effusion", film, ways, region)]
+    figure = draw_examples(rows, phantom=True)
+    said = words(figure)
+    assert {"No Finding", "Effusion", "film", "Gaussian, σ/α 1", "autoencoder", PHANTOM} <= set(
+        said
+    )
+    grid = np.array(figure.axes[:10]).reshape(2, 5)
+    outlined = [[bool(cell.findobj(QuadContourSet)) for cell in row] for row in grid]
+    assert outlined == [[False] * 5, [True, False, True, False, True]]
+    assert {image.get_clim()[1] for cell in grid[:, 2::2].flat for image in cell.images} == {40}
