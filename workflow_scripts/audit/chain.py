@@ -81,6 +81,9 @@ def links(
     for record in evidence.of("train_autoencoder"):
         what = f"Autoencoder of {record.wildcards['anomaly']} learned from"
         yield what, record.output("seen")[0], HELD_OUT, None
+    for record in evidence.of("score_images"):
+        what = f"Search {record.wildcards['anomaly']} is judged on"
+        yield what, record.output("scores")[0], ("train",), None
     for record in evidence.of("train_domain_classifier"):
         yield "Domain classifier learned from", record.output("seen")[0], HELD_OUT, None
     for record in evidence.of("compose_arm"):

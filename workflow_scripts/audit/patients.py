@@ -277,6 +277,21 @@ def the_classifier_saw_no_held_out_patient(
     check.equal(path, "SHA-256 of their ids", named.get("image_ids_sha256"), ids)
 
 
+@patients.claim(
+    "Every image that a search scores is of the validation or test split, as the split says, and shows "
+    "one finding alone",
+    "score_images",
+)
+def searches_score_held_out_images(evidence: Evidence, check: Check, record: Record) -> None:
+    path, images = record.output("scores")[0], evidence.images_of(record)
+    held_out = images[(images["split"] != "train") & single_finding(images)]
+    scores = evidence.table(path)
+    check.count(searches=1, images=scores["image_id"].nunique())
+    columns = ["image_id", "patient_id", "class_name", "split"]
+    wrong = strangers(scores, held_out, columns)
+    check.none_of(path, set(wrong), "images are not held out, or not as the split says")
+
+
 def saw_training_alone(
     evidence: Evidence, check: Check, record: Record, expected: pd.DataFrame, images: pd.DataFrame
 ) -> pd.DataFrame:

@@ -142,6 +142,40 @@ def summaries_follow(evidence: Evidence, check: Check, record: Record) -> None:
     check.equal(path, "primary comparison", found, [(named["arm"], named["metric"], MACRO)])
 
 
+@results.claim(
+    "The AUROC of a search follows from its scores, of every finding, method and level, and the levels "
+    "are those that are best for validation images",
+    "summarise_anomaly",
+)
+def searches_follow(evidence: Evidence, check: Check, record: Record) -> None:
+    path, config = record.output("summary")[0], record.config
+    summary = evidence.table(path)
+    summary = summary[summary["measure"] == "auroc"]
+    said = summary.set_index(["method", "level", "class_name"])
+    scores = evidence.table(record.input("scores")[0])
+    findings = [name for name in config["classes"] if name != config["healthy"]]
+    means: dict[str, dict[str, dict[float, float]]] = {"val": {}, "test": {}}
+    for (method, level, split), own in scores.groupby(["method", "level", "split"]):
+        values = {}
+        for name in findings:
+            pair = own[own["class_name"].isin((name, config["healthy"]))]
+            truth = (pair["class_name"] == name).to_numpy()
+            if truth.any() and not truth.all():
+                values[name] = auroc(truth, pair["score"].to_numpy())
+        values[MACRO] = float(np.mean(list(values.values())))
+        means[split].setdefault(method, {})[level] = values[MACRO]
+        for name, expected in values.items() if split == "test" else ():
+            check.count(values=1)
+            found = said["value"].get((method, level, name), np.nan)
+            if not abs(found - expected) <= CLOSE:
+                what = f"{method}, {level:g}, {name}: {found:.6g}, but {expected:.6g} by the scores"
+                check.fault(path, what)
+    for method, by_level in means["val"].items():
+        best = min(by_level, key=lambda level: (-by_level[level], level))
+        chosen = set(summary.loc[summary["chosen"] & (summary["method"] == method), "level"])
+        check.equal(path, f"chosen level of {method}", chosen, {best})
+
+
 def measures(
     predictions: pd.DataFrame, classes: list[str]
 ) -> Iterator[tuple[tuple[str, str], float]]:
