@@ -629,7 +629,7 @@ ELSEWHERE = [
     ),
 ]
 # Tried in test_audit_custody.py on a folder of its own, for the phantom has no such files, and in
-# test_anomaly.py on a run with a search.
+# test_anomaly_search.py on a run with a search.
 TRIED_APART = {
     "searches_follow",
     "searches_score_held_out_images",
