@@ -415,7 +415,7 @@ def test_examples_show_each_film_its_healthy_versions_and_its_region():
     rows = [Example("No Finding", film, ways, None), Example("Effusion", film, ways, region)]
     figure = draw_examples(rows, phantom=True)
     said = words(figure)
-    assert {"No Finding", "Effusion", "film", "Gaussian, σ/α 1", "autoencoder", PHANTOM} <= set(
+    assert {"No Finding", "Effusion", "image", "Gaussian, σ/α 1", "autoencoder", PHANTOM} <= set(
         said
     )
     grid = np.array(figure.axes[:10]).reshape(2, 5)

@@ -127,8 +127,8 @@ def test_the_headline_claims_what_every_interval_carries(box, strokes, said, sur
 
 def test_few_patients_and_missing_intervals_carry_nothing():
     few = both(GAIN, GAIN, patients=ENOUGH_PATIENTS - 1)
-    assert headline(few, TASK) == ("Too few test patients to tell", False)
-    assert headline(both(GAIN, (2.0, np.nan, np.nan)), TASK)[0] == "Too few test patients to tell"
+    assert headline(few, TASK) == ("Too few test subjects to tell", False)
+    assert headline(both(GAIN, (2.0, np.nan, np.nan)), TASK)[0] == "Too few test subjects to tell"
     shown = restoration(few, TASK)
     rows = [row for group in shown["groups"] for row in group["rows"]]
     assert {row["finding"] for row in rows} == {"none"}
@@ -177,7 +177,7 @@ def test_several_methods_stand_each_for_itself():
 def test_the_sentences_give_each_difference_its_interval_and_its_number():
     shown = restoration(both(GAIN, NONE), TASK)
     assert shown["judged_on"] == (
-        "Differences to the biharmonic answer, on 80 masked images of 40 test patients with every "
+        "Differences to the biharmonic answer, on 80 masked images of 40 test subjects with every "
         "kind of mask:"
     )
     (said,) = shown["lead"]
@@ -308,7 +308,7 @@ def test_a_search_claims_what_its_intervals_carry(gaussian, simplex, said, sure)
 
 def test_a_search_among_few_patients_claims_nothing():
     few = of_noises((TOLD, BETTER), (TOLD, BETTER), patients=ENOUGH_PATIENTS - 1)
-    assert search_headline(few) == ("Too few test patients to tell", False)
+    assert search_headline(few) == ("Too few test subjects to tell", False)
     assert "too narrow to conclude from" in search_lead(few)[-1]
 
 
@@ -321,7 +321,7 @@ def test_a_search_says_the_level_the_numbers_and_the_region():
     assert "the interval of 0 lies above chance" in second
     assert "inside the finding in 62\u00a0% (55\u00a0% to 70\u00a0%; by chance 10\u00a0%)" in first
     found = search(summary, list(FINDINGS))
-    assert found["judged_on"] == "On 180 test images of 90 patients, 60 of them with a finding:"
+    assert found["judged_on"] == "On 180 test images of 90 subjects, 60 of them with a finding:"
     assert "0.501" not in str(found), "a level that was not chosen"
     unknown = search_lead(of_noises((TOLD, BETTER), (TOLD, BETTER), regions=False))
     assert "region" not in " ".join(unknown)
@@ -493,7 +493,7 @@ def test_the_page_has_a_section_for_each_application_that_is_named(shown):
         "Against cubic interpolation, nearer at factor 2, farther at factor 4",
         "better than by the autoencoder; simplex noise: no evidence that findings are told",
         "ddpm (concatenation) too narrow at every noise level (1.31, 1.31, 1.31); guided too",
-        "80 patches of 40 patients",
+        "80 patches of 40 subjects",
         "Lugmayr",
         "Wyatt",
     ):

@@ -33,7 +33,6 @@ def test_every_array_of_images_has_three_channels(data):
         pixels = np.load(path)
         assert pixels.shape[1:] == (SIZE, SIZE, 3) and pixels.dtype == np.uint8
         assert (np.ptp(pixels, axis=-1) > 20).any(), f"{path} is grey"
-    assert np.load(data / f"features/{SIZE}/pixels/real.npy").shape == (120, 3 * SIZE**2)
     facts = json.loads((data / "models/small/model.json").read_text())
     assert (facts["channels"], facts["bits"]) == (3, 8)
 
@@ -43,9 +42,6 @@ def test_the_judge_knows_what_only_colour_tells(data):
     seen = metrics[(metrics["metric"] == "class_accuracy") & (metrics["class_name"] == "pooled")]
     assert seen["floor"].item() > 0.9
     assert not metrics["metric"].isin(["cardiothoracic_ratio_distance"]).any()
-    summary = pd.read_parquet(data / "study/augmentation/summary.parquet")
-    reached = summary[(summary["metric"] == "auroc") & (summary["class_name"] == "macro")]
-    assert (reached["value"] > 0.9).all()
 
 
 def test_every_picture_of_images_is_in_colour(data):

@@ -19,7 +19,7 @@ MARKS = {"gaussian": "o", "simplex": "D", "autoencoder": "s"}
 NAMES = {
     "gaussian": "Gaussian noise",
     "simplex": "simplex noise",
-    "autoencoder": "autoencoder of healthy films",
+    "autoencoder": "autoencoder of healthy images",
 }
 MEASURES = {
     "auroc": "AUROC of the image",
@@ -260,7 +260,7 @@ def draw_examples(examples: Sequence[Example], phantom: bool) -> Figure:
             right.plot(
                 peak[1], peak[0], marker="+", color="#4dd0e1", markersize=6, markeredgewidth=1.2
             )
-    cells[0][0].set_title("film", fontsize=8)
+    cells[0][0].set_title("image", fontsize=8)
     for number, one in enumerate(ways):
         level = f", σ/α {one.level:g}" if one.level else ""
         cells[0][1 + 2 * number].set_title(f"{SHORT[one.method]}{level}", fontsize=8, loc="left")

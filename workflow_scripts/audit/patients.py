@@ -66,7 +66,7 @@ def written(text: str, aliases: dict[str, str]) -> set[str]:
 
 
 @patients.claim(
-    "Every row or slice is of the patient whom the files of the data set name, with the findings that "
+    "Every row or slice is of the subject whom the files of the data set name, with the findings that "
     "they name",
     "list_images",
 )

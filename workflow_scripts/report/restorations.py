@@ -17,7 +17,7 @@ from workflow_scripts.common.schemas import ENOUGH_PATIENTS
 from workflow_scripts.report.comparisons import listed
 from workflow_scripts.report.measures import place
 
-UNTOLD = "too few test patients to tell"
+UNTOLD = "too few test subjects to tell"
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def judged_on(summary: pd.DataFrame, task: Task) -> str:
     everywhere = f" {task.everywhere}" if rows["condition"].nunique() > 1 else ""
     return (
         f"Differences to {task.method(task.reference)}, on {things(images, task.images)} of "
-        f"{things(patients, 'test patient')}{everywhere}:"
+        f"{things(patients, 'test subject')}{everywhere}:"
     )
 
 

@@ -38,7 +38,7 @@ MEASURES = {
     "dice": "Where it is: Dice",
     "hit": "Where it is: the largest residual lies inside",
 }
-UNTOLD = "too few test patients to tell"
+UNTOLD = "too few test subjects to tell"
 
 
 def fewest(summary: pd.DataFrame) -> int:
@@ -118,7 +118,7 @@ def lead(summary: pd.DataFrame) -> list[str]:
         )
     if (least := fewest(summary)) < ENOUGH_PATIENTS:
         sentences.append(
-            f"A class has only {things(least, 'test patient')}, fewer than {ENOUGH_PATIENTS}: intervals "
+            f"A class has only {things(least, 'test subject')}, fewer than {ENOUGH_PATIENTS}: intervals "
             "that need it are too narrow to conclude from."
         )
     return sentences
@@ -128,7 +128,7 @@ def judged_on(summary: pd.DataFrame) -> str:
     """Return on what the methods were judged, in a sentence."""
     row = chosen(summary, "auroc")[0]
     return (
-        f"On {things(row['n_images'], 'test image')} of {things(row['n_patients'], 'patient')}, "
+        f"On {things(row['n_images'], 'test image')} of {things(row['n_patients'], 'subject')}, "
         f"{count(row['positives'])} of them with a finding:"
     )
 
