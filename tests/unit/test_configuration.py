@@ -762,7 +762,11 @@ def test_keys_that_fit_together(changes):
 
 MODEL, SAMPLER = "models__recommended", "samplers__dpm20"
 ARM = "studies__augmentation__arms__arm"
-INPAINTING, ENLARGING = "inpainting__films", "superresolution__films"
+INPAINTING, ENLARGING, DENOISING = (
+    "inpainting__films",
+    "superresolution__films",
+    "denoising__films",
+)
 PAIRS = {
     "healing by a guidance that was not learned": (
         {
@@ -1156,6 +1160,82 @@ PAIRS = {
         {f"{ENLARGING}__diffusion": {"process": "edm"}, f"{ENLARGING}__sampler__spacing": "trailing"},
         r"superresolution\.films\.sampler\.spacing: trailing counts time steps",
         {f"{ENLARGING}__sampler__spacing": "auto"},
+    ),
+    "a denoising network of too many levels": (
+        {f"{DENOISING}__patches__size": 63, f"{DENOISING}__network__channels": [8, 16, 32]},
+        r"denoising\.films\.patches\.size: 63 is not divisible by \d+, .* of denoising\.films; give a",
+        {f"{DENOISING}__patches__size": 64},
+    ),
+    "patches too small to compare": (
+        {f"{DENOISING}__patches__size": 8},
+        r"denoising\.films\.patches\.size: 8 is less than the window of SSIM; give 11 or more",
+        {f"{DENOISING}__patches__size": 16},
+    ),
+    "patches that no phantom holds": (
+        {f"{DENOISING}__patches__size": 256},
+        r"denoising\.films\.patches\.size: no patch of 256 fits .* drawn at 192; give less",
+        {"dataset__phantom__size": 256},
+    ),
+    "a denoising training that is never warm": (
+        {f"{DENOISING}__training__steps": 50, f"{DENOISING}__training__warmup_steps": 50},
+        r"denoising\.films\.training\.warmup_steps: 50 leaves nothing of the 50 steps",
+        {f"{DENOISING}__training__warmup_steps": 49},
+    ),
+    "a method that is called as what none has touched": (
+        {f"{DENOISING}__methods__noisy": {"kind": "nlm"}},
+        r"denoising\.films\.methods\.noisy: the name is taken",
+        {f"{DENOISING}__methods__noisy": {"kind": "nlm"}, "denoising": {}},
+    ),
+    "a reference that is no method": (
+        {f"{DENOISING}__reference": "bm3d"},
+        r"denoising\.films\.reference: 'bm3d' is not among the methods \(nlm, unet, ",
+        {f"{DENOISING}__reference": "unet"},
+    ),
+    "steps of a method that takes none": (
+        {f"{DENOISING}__sweep__method": "unet"},
+        r"denoising\.films\.sweep\.method: 'unet' is not among the methods of kind diffusion \(ddpm, ",
+        {f"{DENOISING}__sweep__method": "matched"},
+    ),
+    "guidance by 1": (
+        {f"{DENOISING}__methods__guided__guidance": 1},
+        r"denoising\.films\.methods\.guided\.guidance: 1 is no guidance; give the strategy guided another",
+        {f"{DENOISING}__methods__guided__strategy": "concatenation"},
+    ),
+    "guidance by a denoiser that always saw the noisy image": (
+        {f"{DENOISING}__training__label_dropout": 0},
+        r"denoising\.films\.methods\.guided\.strategy: guided needs a network that has learned without",
+        {f"{DENOISING}__training__label_dropout": 0.2},
+    ),
+    "guidance of a method that knows none": (
+        {f"{DENOISING}__methods__ddpm__guidance": 2},
+        r"denoising\.films\.methods\.ddpm\.guidance: 2 has no effect with strategy concatenation; remove",
+        {f"{DENOISING}__methods__ddpm__strategy": "guided"},
+    ),
+    "answers that are all the same": (
+        {f"{DENOISING}__methods__matched__sampler": {"method": "ddim"}},
+        r"denoising\.films\.methods\.matched\.sampler: ddim goes the same way .* \{method: ddpm\}",
+        {f"{DENOISING}__methods__matched__sampler": {"method": "dpm++2m_sde"}},
+    ),
+    "a denoiser of undefined objective": (
+        {f"{DENOISING}__methods__ddpm__diffusion__prediction": "epsilon"},
+        r"denoising\.films\.methods\.ddpm\.diffusion: zero_terminal_snr with prediction epsilon is",
+        {f"{DENOISING}__methods__ddpm__diffusion__zero_terminal_snr": False},
+    ),
+    "answers in more steps than time steps": (
+        {f"{DENOISING}__sampler__steps": 60, f"{DENOISING}__methods__ddpm__diffusion__timesteps": 50},
+        r"denoising\.films\.methods\.ddpm\.sampler\.steps: 60 steps visit some of the 50 timesteps",
+        {f"{DENOISING}__sampler__steps": 50},
+    ),
+    "answers of an endless time in its steps": (
+        {f"{DENOISING}__methods__ddpm__diffusion": {"process": "edm"}, f"{DENOISING}__sampler__spacing": "trailing",
+         f"{DENOISING}__sweep__method": "guided"},
+        r"denoising\.films\.methods\.ddpm\.sampler\.spacing: trailing counts time steps",
+        {f"{DENOISING}__methods__ddpm__sampler": {"spacing": "karras"}},
+    ),
+    "a sweep over more steps than time steps": (
+        {f"{DENOISING}__sweep__steps": [2, 60], f"{DENOISING}__methods__ddpm__diffusion__timesteps": 50},
+        r"denoising\.films\.sweep\.steps: 60 steps visit some of the 50 timesteps of .*methods\.ddpm",
+        {f"{DENOISING}__sweep__steps": [2, 50]},
     ),
 }  # fmt: skip
 

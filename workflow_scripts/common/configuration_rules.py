@@ -25,6 +25,8 @@ PHANTOM_VIEWS = ("AP", "PA")
 SSIM_WINDOW = 11
 # What a denoising study calls the patches that no method has touched.
 NOISY = "noisy"
+# What a sampler says that begins and ends where its process does.
+WHOLE_RANGE = {"sigma_min": None, "sigma_max": None}
 # Methods that draw nothing on their way.
 DETERMINISTIC = ("ddim", "dpm++2m", "unipc", "heun")
 # The least ᾱ of a schedule: its root is a number of 32 bits, and so is the root's inverse.
@@ -611,14 +613,31 @@ def denoising_rules(config: dict, sound: Sound) -> Iterator[str]:
                 f"{where}.sweep.method: {shown(study['sweep']['method'])} is not among the methods of "
                 f"kind diffusion ({', '.join(drawing) or 'none'}); name one of them"
             )
+        else:
+            yield from sweep_problems(where, study)
         for name in drawing:
             yield from denoiser_problems(f"{where}.methods.{name}", methods[name], study)
+
+
+def sweep_problems(where: str, study: dict) -> Iterator[str]:
+    """A diffusion model must have the steps that it is swept over."""
+    name = study["sweep"]["method"]
+    method = study["methods"][name]
+    sampler = WHOLE_RANGE | study["sampler"] | method["sampler"]
+    for way in study["sweep"]["samplers"]:
+        asked = sampler | {"method": way, "steps": max(study["sweep"]["steps"])}
+        found = list(
+            level_problems(f"{where}.sweep", asked, f"{where}.methods.{name}", method["diffusion"])
+        )
+        if found:  # of one sampler: the others have the same
+            yield from found
+            return
 
 
 def denoiser_problems(where: str, method: dict, study: dict) -> Iterator[str]:
     """A diffusion model must be trained for how it is asked, and draw answers that differ."""
     strategy, guidance = method["strategy"], method["guidance"]
-    sampler = study["sampler"] | method["sampler"]
+    sampler = WHOLE_RANGE | study["sampler"] | method["sampler"]
     yield from diffusion_problems(f"{where}.diffusion", method["diffusion"])
     yield from level_problems(f"{where}.sampler", sampler, where, method["diffusion"])
     if strategy == "guided" and guidance == 1:
