@@ -220,7 +220,7 @@ rule train_denoiser:
         average=f"{DENOISER}/average.parquet",
         progress=report(
             f"{DENOISER}/progress.png",
-            caption="../resources/report/captions/progress.rst",
+            caption="../resources/report/captions/denoising_progress.rst",
             category="Denoising",
             labels={
                 "study": "{denoising}",

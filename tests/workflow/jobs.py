@@ -22,6 +22,12 @@ def show(dag: DAG) -> None:
             "log": list(job.log),
             "benchmark": job.benchmark,
             "flags": sorted({flag for file in [*job.input, *job.output] for flag in file.flags}),
+            "wildcards": sorted(job.wildcards_dict),
+            "captions": sorted(
+                file.flags["report"].caption.get_path_or_uri(secret_free=True)
+                for file in job.output
+                if "report" in file.flags
+            ),
             "retries": job.rule.restart_times,
         }
         for job in sorted(dag.jobs, key=str)

@@ -127,6 +127,10 @@ def faults(jobs: list[dict]) -> Iterator[str]:
             yield f"{rule}: a parameter is neither text nor a list of texts"
         if set(job["flags"]) - {"report"} or job["retries"]:
             yield f"{rule}: {job['flags']}, {job['retries']} retries"
+        for caption in map(Path, job["captions"]):
+            named = set(re.findall(r"wildcards\.(\w+)", caption.read_text()))
+            if strange := named - set(job["wildcards"]):
+                yield f"{rule}: {caption.name} tells of {', '.join(sorted(strange))}"
         log = job["log"][0] if len(job["log"]) == 1 else ""
         if not re.fullmatch(rf"results/[^/]+/logs/{rule}(/.+)?\.log", log):
             yield f"{rule}: logs to {job['log']}"
@@ -167,6 +171,10 @@ def test_every_job_carries_what_its_product_depends_on(plans):
         ({"flags": ["ancient"]}, "ancient"),
         ({"flags": ["directory"]}, "directory"),
         ({"retries": 2}, "2 retries"),
+        (
+            {"captions": [ROOT / "resources/report/captions/progress.rst"], "wildcards": []},
+            "progress.rst tells of model",
+        ),
         ({"log": []}, "logs to []"),
         ({"log": ["results/phantom/logs/arm.log"]}, "logs to"),
         ({"benchmark": None}, "its costs are in None"),
