@@ -17,8 +17,8 @@ from PIL import Image
 
 from tests.reader_study import CLASSES, study_files
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.schemas import POOLED, READER_KEY, READER_SCORES
-from workflow_scripts.common.tables import read_table
+from workflow_scripts.common.schemas import IMAGES, POOLED, READER_KEY, READER_SCORES
+from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.readers.agreement import alpha
 from workflow_scripts.readers.detection import d_prime
 from workflow_scripts.readers.intervals import mean_share, resamples
@@ -183,6 +183,23 @@ def test_a_class_with_few_images_stays_balanced_and_one_without_is_refused(files
     samples[samples["class_name"] != "Effusion"].to_parquet(tmp_path / "none.parquet")
     with pytest.raises(InputError, match="no synthetic image of Effusion"):
         make(files | {"samples_path": tmp_path / "none.parquet"}, tmp_path)
+
+
+def test_subjects_who_show_every_class_are_shared_out(files, tmp_path):
+    """Slices of a volume, or patches of a slide: each test subject has an image of each class."""
+    images = pd.read_parquet(files["images_path"])
+    rare = images.index[(images["split"] == "test") & (images["class_name"] == CLASSES[0])]
+    images = images.drop(rare[8:]).reset_index(drop=True)
+    test = images["split"] == "test"
+    number = images[test].groupby("class_name").cumcount() % 8
+    images.loc[test, "patient_id"] = "slide " + number.astype(str)
+    alike = files | {"images_path": tmp_path / "images.parquet"}
+    write_table(images, alike["images_path"], IMAGES)
+    _, key = make(alike, tmp_path, per_class=2)
+    counts = key.groupby(["class_name", "synthetic"]).size()
+    assert counts.to_dict() == {(name, k): 2 for name in CLASSES for k in (False, True)}
+    owners = images.set_index("image_id").loc[key.loc[~key["synthetic"], "image_id"], "patient_id"]
+    assert owners.is_unique
 
 
 def test_images_of_another_size_are_refused(files, tmp_path):

@@ -79,32 +79,37 @@ def chosen(
     """Draw as many real as synthetic images of each class, without replacement.
 
     Real ones are test images of a single finding, and of a patient one at most: whoever meets the
-    same subject twice knows that it is real. Rare classes choose their patients first.
+    same subject twice knows that it is real. Rare classes choose their patients first, and leave
+    to the others those that they do not need: slices of a volume may show every class.
 
     Returns
     -------
     Rows of `images` and of `samples`, equally many of each class.
     """
     real = images[(images["split"] == "test") & single_finding(images)]
-    rarity = real["class_name"].map(real["class_name"].value_counts())
-    lot = generator(seed, "reader study", "real").permutation(len(real))
-    real = real.iloc[lot[np.argsort(rarity.to_numpy()[lot], kind="stable")]]
-    real = real.drop_duplicates("patient_id")
+    real = real.iloc[generator(seed, "reader study", "real").permutation(len(real))]
     synthetic = samples.iloc[generator(seed, "reader study", "synthetic").permutation(len(samples))]
-    parts = []
-    for name in classes:
+    common = real["class_name"].value_counts()
+    parts = {}
+    for name in sorted(classes, key=lambda name: common.get(name, 0)):
         of_class = [table[table["class_name"] == name] for table in (real, synthetic)]
+        of_class[0] = of_class[0].drop_duplicates("patient_id")
         count = min(per_class, *map(len, of_class))
         if count == 0:
             kind = "real test" if of_class[0].empty else "synthetic"
-            raise InputError(f"no {kind} image of {name}: a reader study needs both kinds of each")
+            raise InputError(
+                f"no {kind} image of {name}: a reader study needs both kinds of each class, and "
+                "shows of a subject one real image at most"
+            )
         if count < per_class:
             log.warning(
                 "%s: %d images of each kind, not %d: there are %d test patients and %d synthetic "
                 "images", name, count, per_class, *map(len, of_class),
             )  # fmt: skip
-        parts.append([table.iloc[:count] for table in of_class])
-    return tuple(pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
+        parts[name] = [table.iloc[:count] for table in of_class]
+        real = real[~real["patient_id"].isin(parts[name][0]["patient_id"])]
+    pairs = zip(*(parts[name] for name in classes), strict=True)
+    return tuple(pd.concat(tables, ignore_index=True) for tables in pairs)
 
 
 def shuffled(pixels: np.ndarray, seed: int) -> np.ndarray:
