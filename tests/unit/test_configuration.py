@@ -147,6 +147,7 @@ def test_defaults_of_the_schema_are_those_shown():
     }
     assert differing - tuned == {
         ("inpainting",),
+        ("inpainting", "*", "sampler", "spacing"),
         ("superresolution",),
         ("models",),
         ("samplers",),
@@ -1127,7 +1128,8 @@ PAIRS = {
         {f"{INPAINTING}__sampler__guidance": 1},
     ),
     "inpainting in more steps than time steps": (
-        {f"{INPAINTING}__sampler__steps": 51, f"{MODEL}__diffusion__timesteps": 50},
+        {f"{INPAINTING}__sampler__steps": 51, f"{MODEL}__diffusion__timesteps": 50,
+         f"{INPAINTING}__sampler__spacing": "auto"},
         r"inpainting\.films\.sampler\.steps: 51 steps visit some of the 50 timesteps",
         {f"{INPAINTING}__sampler__steps": 50},
     ),

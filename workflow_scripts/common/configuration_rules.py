@@ -739,7 +739,6 @@ def inpainting_rules(config: dict, sound: Sound) -> Iterator[str]:
             continue
         of = f"models.{entry['model']}"
         asked = sampler | dict.fromkeys(("sigma_min", "sigma_max")) | {"method": "ddpm"}
-        asked |= {"spacing": "auto"}
         yield from level_problems(f"{where}.sampler", asked, of, model["diffusion"])
         if sampler["guidance"] != 1 and not model["training"]["label_dropout"]:
             yield (
