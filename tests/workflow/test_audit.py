@@ -224,7 +224,7 @@ IN_DATA = [
         lambda run: run.move(run.image("train", several=True), "test"),
         "splits_share_nobody",
         SPLITS[0],
-        "patients are in two splits",
+        "subjects are in two splits",
     ),
     Plant(
         "an image was moved to another split, and predictions were not made anew",
@@ -255,7 +255,7 @@ IN_DATA = [
         lambda run: run.give(run.image("test"), "999"),
         "labels_are_the_raw_table",
         LABELS,
-        "images have another patient in the raw table",
+        "images have another subject in the raw table",
     ),
     Plant(
         "a view was edited in the cohort",
@@ -444,7 +444,7 @@ ELSEWHERE = [
         ),
         "proofs_are_of_these_files",
         f"{STUDY}/separation/real.json",
-        "test images and patients",
+        "test images and subjects",
     ),
     Plant(
         "a proof is not of the arm that was trained on",
@@ -615,7 +615,7 @@ ELSEWHERE = [
         lambda run: run.put(f"{STUDY}/summary.parquet", {}, n_patients=more),
         "summaries_rest_on_all_test_images",
         f"{STUDY}/summary.parquet",
-        "patients",
+        "subjects",
     ),
     Plant(
         "other weights were exported",

@@ -83,7 +83,7 @@ def test_a_study_is_answered_by_keyboard_resumed_after_a_reload_and_scored(
     # Enter does not go on from an image that is half answered; the page says what is missing.
     browser.press("r")
     browser.press("Enter")
-    assert text(browser, "message") == "Still to say: the finding."
+    assert text(browser, "message") == "Still to say: what it shows."
 
     # After a reload: the same image, its half answer and all others.
     browser.reload()
@@ -218,7 +218,7 @@ def test_what_is_still_to_say_covers_no_answer(study, browser):
     browser.eval("scrollTo(0, 0)")
     browser.press("r")
     browser.press("Enter")
-    assert text(browser, "message") == "Still to say: the finding."
+    assert text(browser, "message") == "Still to say: what it shows."
     covered = (
         "Math.max(...[...document.querySelectorAll('#finding label')]"
         ".map(e => e.getBoundingClientRect().bottom))"
@@ -238,7 +238,7 @@ def test_every_question_has_its_label_and_words_stand_out_from_their_ground(stud
     )
     assert unlabelled == 0
     assert browser.eval("document.querySelectorAll('fieldset > legend').length") == 2
-    assert browser.eval("document.getElementById('film').alt") == f"Radiograph 1 of {TOTAL}"
+    assert browser.eval("document.getElementById('film').alt") == f"Image 1 of {TOTAL}"
     assert browser.eval("document.activeElement.id") == "place"
 
     browser.press("Tab")  # the focus that follows can be seen

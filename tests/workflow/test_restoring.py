@@ -41,8 +41,8 @@ def test_what_is_hidden_is_filled_in_and_what_is_reduced_is_enlarged(
     report = (data / "report" / "index.html").read_text()
     for name, reference in (("inpainting", "the biharmonic answer"), ("superresolution", "cubic")):
         section = report.split(f'<section id="{name}">')[1].split("</section>")[0]
-        assert "Too few test patients to tell" in section and reference in section
-        assert "of 6 patients" in section
+        assert "Too few test subjects to tell" in section and reference in section
+        assert "of 6 subjects" in section
     assert '<section id="anomaly">' not in report
 
     page = snakemake(tmp_path, "audit", *configured) and (data / "audit/index.html").read_text()

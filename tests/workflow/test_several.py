@@ -24,7 +24,7 @@ def test_films_of_several_findings_teach_the_model_and_judge_nothing(snakemake, 
     for name, count in alone["class_name"].value_counts().items():
         assert accuracy.loc[name, "n_reference"] == count
     page = (data / "report/index.html").read_text()
-    assert "learnt from films with several findings too" in page
+    assert "learnt from images with several findings too" in page
     assert "No study was configured" in page
     card = (data / "export/pair/README.md").read_text()
-    assert re.search(rf"\b{several.sum()} films?\s+with several findings", card)
+    assert re.search(rf"\b{several.sum()} images?\s+with several findings", card)

@@ -323,7 +323,7 @@ def summaries_rest_on_all_test_images(evidence: Evidence, check: Check, record: 
     summary, seeds = evidence.table(path), len(record.config["seeds"])
     check.count(studies=1, images=len(predictions))
     check.equal(path, "images", set(summary["n_images"]), {len(predictions)})
-    check.equal(path, "patients", set(summary["n_patients"]), {predictions["patient_id"].nunique()})
+    check.equal(path, "subjects", set(summary["n_patients"]), {predictions["patient_id"].nunique()})
     check.equal(path, "seeds", set(summary["seeds"]), {seeds})
     for row in summary.drop_duplicates("class_name").itertuples():
         own = predictions
