@@ -140,7 +140,7 @@ rule denoising:
                 rules.sweep_steps.output,
                 rules.measure_uncertainty.output,
                 rules.plot_denoisers.output,
-                rules.draw_examples.output,
+                rules.export_examples.output,
             )
         ],
         # What depends on the list does not miss a file of it; who asks for the target does.

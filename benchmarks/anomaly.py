@@ -17,8 +17,6 @@ import torch
 import yaml
 from common import hardware, table, versions
 
-from workflow_scripts.acquire.phantom import Film
-from workflow_scripts.acquire.radiograph import draw
 from workflow_scripts.anomaly.heal_images import as_healthy, heal, seeds_of
 from workflow_scripts.anomaly.judged import judged_images
 from workflow_scripts.anomaly.reconstruct_images import load_autoencoder
@@ -33,6 +31,8 @@ from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.diffusion.model import load_model
 from workflow_scripts.metrics.clusters import interval, resamples
+from workflow_scripts.phantom.population import Film
+from workflow_scripts.phantom.radiograph import draw
 from workflow_scripts.tensors.reduction import reduce
 
 CPU = torch.device("cpu")

@@ -55,9 +55,9 @@ if KIND == "phantom":
         threads: 1
         params:
             config=canonical(phantom=DATASET["phantom"]),
-            code=fingerprint("acquire/describe_phantom"),
+            code=fingerprint("phantom/describe_phantom"),
         script:
-            "../workflow_scripts/acquire/describe_phantom.py"
+            "../workflow_scripts/phantom/describe_phantom.py"
 
     rule draw_phantom:
         input:
@@ -72,9 +72,9 @@ if KIND == "phantom":
         params:
             config=canonical(phantom=DATASET["phantom"]),
             archive="{archive}",
-            code=fingerprint("acquire/draw_phantom"),
+            code=fingerprint("phantom/draw_phantom"),
         script:
-            "../workflow_scripts/acquire/draw_phantom.py"
+            "../workflow_scripts/phantom/draw_phantom.py"
 
     rule draw_regions:
         input:
@@ -90,9 +90,9 @@ if KIND == "phantom":
         params:
             config=canonical(size=SIZE, seed=DATASET["phantom"]["seed"]),
             archive="{archive}",
-            code=fingerprint("acquire/draw_regions"),
+            code=fingerprint("phantom/draw_regions"),
         script:
-            "../workflow_scripts/acquire/draw_regions.py"
+            "../workflow_scripts/phantom/draw_regions.py"
 
 
 if KIND == "nih":

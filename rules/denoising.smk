@@ -117,9 +117,9 @@ rule cut_patches:
             state=archive_state(w),
             **denoising_of(w.denoising, "patches"),
         ),
-        code=fingerprint("denoising/cut_patches"),
+        code=fingerprint("denoising/patches/cut_patches"),
     script:
-        "../workflow_scripts/denoising/cut_patches.py"
+        "../workflow_scripts/denoising/patches/cut_patches.py"
 
 
 rule list_patch_shards:
@@ -134,9 +134,9 @@ rule list_patch_shards:
     threads: 1
     params:
         config=canonical(),
-        code=fingerprint("denoising/list_patch_shards"),
+        code=fingerprint("denoising/patches/list_patch_shards"),
     script:
-        "../workflow_scripts/denoising/list_patch_shards.py"
+        "../workflow_scripts/denoising/patches/list_patch_shards.py"
 
 
 rule list_patches:
@@ -156,9 +156,9 @@ rule list_patches:
     threads: 1
     params:
         config=canonical(),
-        code=fingerprint("denoising/list_patches"),
+        code=fingerprint("denoising/patches/list_patches"),
     script:
-        "../workflow_scripts/denoising/list_patches.py"
+        "../workflow_scripts/denoising/patches/list_patches.py"
 
 
 rule export_patches:
@@ -407,12 +407,12 @@ rule plot_denoisers:
             sweep=denoising_of(w.denoising)["sweep"],
             **judging(w.denoising),
         ),
-        code=fingerprint("denoising/plot_denoisers"),
+        code=fingerprint("denoising/figures/plot_denoisers"),
     script:
-        "../workflow_scripts/denoising/plot_denoisers.py"
+        "../workflow_scripts/denoising/figures/plot_denoisers.py"
 
 
-rule draw_examples:
+rule export_examples:
     input:
         images=rules.list_patches.output.images,
         shards=rules.list_patch_shards.output,
@@ -421,18 +421,18 @@ rule draw_examples:
         tiff=f"{DENOISING}/examples.tiff",
         png=f"{DENOISING}/examples_sheet.png",
     log:
-        f"{DATA}/logs/draw_examples/{{denoising}}.log",
+        f"{DATA}/logs/export_examples/{{denoising}}.log",
     benchmark:
-        f"{DATA}/benchmarks/draw_examples/{{denoising}}.tsv"
+        f"{DATA}/benchmarks/export_examples/{{denoising}}.tsv"
     localrule: True
     threads: 1
     params:
         config=lambda w: canonical(
             methods=methods_of(w.denoising, *ALL_KINDS), **judging(w.denoising)
         ),
-        code=fingerprint("denoising/draw_examples"),
+        code=fingerprint("denoising/export_examples"),
     script:
-        "../workflow_scripts/denoising/draw_examples.py"
+        "../workflow_scripts/denoising/export_examples.py"
 
 
 wildcard_constraints:

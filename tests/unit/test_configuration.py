@@ -12,12 +12,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from workflow_scripts.acquire.phantom import describe
 from workflow_scripts.common.configuration import load, schema
 from workflow_scripts.common.configuration_rules import EDM_RANGE, LEAST_SIGNAL, PHANTOM_VIEWS
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.curate.parse_labels import VIEWS
 from workflow_scripts.diffusion.process import EDM, make_process
+from workflow_scripts.phantom.population import describe
 
 ROOT = Path(__file__).parents[2]
 DEFAULT_TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")

@@ -28,19 +28,18 @@ from workflow_scripts.common.schemas import (
 from workflow_scripts.common.store import ImageStore, list_shards
 from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.denoising import noisy as noisy_module
-from workflow_scripts.denoising.cut_patches import cut_patches
 from workflow_scripts.denoising.denoise import denoise
 from workflow_scripts.denoising.denoisers import Learned
-from workflow_scripts.denoising.draw_examples import draw_examples
-from workflow_scripts.denoising.examples import chosen
+from workflow_scripts.denoising.export_examples import export_examples
 from workflow_scripts.denoising.export_patches import export_patches
-from workflow_scripts.denoising.judged import Judged, judged, spread, unit
-from workflow_scripts.denoising.list_patches import list_patches
+from workflow_scripts.denoising.figures.plot_denoisers import plot_denoisers
+from workflow_scripts.denoising.judged import Judged, chosen, judged, spread, unit
 from workflow_scripts.denoising.measure_uncertainty import measure_uncertainty
 from workflow_scripts.denoising.nlm import location, non_local_means, rician_mean
 from workflow_scripts.denoising.noisy import condition, given, noisy, to_network, to_unit
-from workflow_scripts.denoising.patches import content, kept, places, stored
-from workflow_scripts.denoising.plot_denoisers import plot_denoisers
+from workflow_scripts.denoising.patches.cut_patches import cut_patches
+from workflow_scripts.denoising.patches.cutting import content, kept, places, stored
+from workflow_scripts.denoising.patches.list_patches import list_patches
 from workflow_scripts.denoising.restored import Restored, read_restored, write_restored
 from workflow_scripts.denoising.rows import mask_of, rows_of
 from workflow_scripts.denoising.score_denoising import score_denoising
@@ -662,7 +661,7 @@ def test_figures_and_example_images(study):
         images, shards, {"ddpm": restored["ddpm"]}, folder / "u.parquet", folder / "s.parquet",
         folder / "uncertainty.png", judging,
     )  # fmt: skip
-    draw_examples(images, shards, restored, folder / "e.tiff", folder / "e.png", judging)
+    export_examples(images, shards, restored, folder / "e.tiff", folder / "e.png", judging)
     for path in (*figures.values(), folder / "uncertainty.png", folder / "e.png"):
         assert path.read_bytes().startswith(b"\x89PNG"), path
     patches = judged(images, shards, "test", 4, 0)

@@ -11,11 +11,11 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from tests.films import CLASSES, PER_CLASS, files, good_samples, write_real, write_samples
 from tests.several import with_several
-from workflow_scripts.acquire.phantom import describe
 from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.schemas import CONFUSION, IMAGES, METRICS, PHANTOM_TRUTH, SAMPLES
 from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.evaluate.measure_condition import measure_condition
+from workflow_scripts.phantom.population import describe
 
 ROWS = ("pooled", *CLASSES)
 

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from workflow_scripts.acquire.chest import APEX, build
-from workflow_scripts.acquire.describe_phantom import describe_phantom
-from workflow_scripts.acquire.draw_phantom import draw_phantom
-from workflow_scripts.acquire.phantom import FILM_CM, HEADER, MIX, Film, describe, label_table
-from workflow_scripts.acquire.radiograph import draw, png_of
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import PHANTOM_TRUTH
 from workflow_scripts.common.tables import read_table
+from workflow_scripts.phantom.chest import APEX, build
+from workflow_scripts.phantom.describe_phantom import describe_phantom
+from workflow_scripts.phantom.draw_phantom import draw_phantom
+from workflow_scripts.phantom.population import FILM_CM, HEADER, MIX, Film, describe, label_table
+from workflow_scripts.phantom.radiograph import draw, png_of
 
 SIZE = 128
 PIXEL = FILM_CM / SIZE

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.acquire.chest import Frame
-from workflow_scripts.acquire.describe_phantom import describe_phantom
-from workflow_scripts.acquire.draw_regions import draw_regions, region_of
 from workflow_scripts.acquire.extract_boxes import extract_boxes
-from workflow_scripts.acquire.phantom import FILM_CM, Film, describe, without_findings
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import PHANTOM_TRUTH, REGIONS, SHARD_INDEX
 from workflow_scripts.common.tables import read_table, write_table
+from workflow_scripts.phantom.chest import Frame
+from workflow_scripts.phantom.describe_phantom import describe_phantom
+from workflow_scripts.phantom.draw_regions import draw_regions, region_of
+from workflow_scripts.phantom.population import FILM_CM, Film, describe, without_findings
 from workflow_scripts.tensors.boxes import box_in_film, box_in_store, box_mask, read_boxes
 from workflow_scripts.tensors.draw_boxes import draw_boxes
 from workflow_scripts.tensors.reduction import reduce

@@ -9,12 +9,12 @@ from sklearn.metrics import roc_auc_score
 
 from tests.several import with_several
 from tests.unit.test_arms import CLASSES, REAL, drawn_images, images_of
-from workflow_scripts.acquire.phantom import Film, describe
-from workflow_scripts.acquire.radiograph import draw
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import sha256_of
 from workflow_scripts.common.schemas import ARM_IMAGES, IMAGES, PREDICTIONS
 from workflow_scripts.common.tables import read_table, write_table
+from workflow_scripts.phantom.population import Film, describe
+from workflow_scripts.phantom.radiograph import draw
 from workflow_scripts.study import train_arm as step
 from workflow_scripts.study.arms import compose, real_images
 from workflow_scripts.study.train_arm import train_arm

@@ -148,7 +148,7 @@ def faults(jobs: list[dict]) -> Iterator[str]:
 
 def test_every_rule_and_every_step_is_looked_at(plans, jobs):
     assert {job["rule"] for job in jobs} == {name for p in plans.values() for name in p["rules"]}
-    modules = [path.relative_to(ROOT) for path in (ROOT / PACKAGE).glob("*/*.py")]
+    modules = [path.relative_to(ROOT) for path in (ROOT / PACKAGE).rglob("*.py")]
     steps = {path for path in modules if "with step(" in (ROOT / path).read_text()}
     assert {job["step"] for job in jobs} == {str(path.with_suffix("")) for path in steps}
 

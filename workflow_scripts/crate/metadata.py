@@ -407,7 +407,7 @@ def script(record: Record) -> str:
     folder = WORKFLOW / Path(PACKAGE)
     if record.facts["step"]:
         return str(folder / f"{record.facts['step']}.py")
-    (path,) = (ROOT / PACKAGE).glob(f"*/{record.rule}.py")
+    (path,) = (ROOT / PACKAGE).rglob(f"{record.rule}.py")
     return str(WORKFLOW / path.relative_to(ROOT))
 
 

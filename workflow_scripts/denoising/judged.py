@@ -1,4 +1,4 @@
-"""The patches that methods are tuned and judged on."""
+"""The patches that methods are tuned and judged on, and those of them that are shown."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,3 +64,16 @@ def spread(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
 def unit(images: np.ndarray) -> np.ndarray:
     """Return stored images as float32 in [0, 1]."""
     return images.astype(np.float32) / DEPTHS[bits_of(images.dtype)][1]
+
+
+def chosen(patches: Judged, count: int) -> list[int]:
+    """Return the places of `count` patches to show: of much contrast, of different patients while there are.
+
+    Flat patches tell nothing to the eye; nothing that a method made decides what is shown.
+    """
+    contrast = patches.clean.reshape(len(patches.clean), -1).std(axis=1)
+    order = np.argsort(-contrast, kind="stable").tolist()
+    owners = patches.table["patient_id"].tolist()
+    first = {owners[place]: place for place in reversed(order)}
+    ahead = [place for place in order if first[owners[place]] == place]
+    return (ahead + [place for place in order if place not in ahead])[:count]

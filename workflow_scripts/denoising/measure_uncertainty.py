@@ -6,10 +6,10 @@ from workflow_scripts.common.figures import save_figure
 from workflow_scripts.common.runtime import log, progress, step
 from workflow_scripts.common.schemas import SPREAD, UNCERTAINTY
 from workflow_scripts.common.tables import table_of, write_table
+from workflow_scripts.denoising.figures.calibration import draw_uncertainty
 from workflow_scripts.denoising.judged import judged
 from workflow_scripts.denoising.restored import read_restored
 from workflow_scripts.denoising.uncertainty import uncertainty
-from workflow_scripts.denoising.uncertainty_figure import draw_uncertainty
 
 
 def measure_uncertainty(

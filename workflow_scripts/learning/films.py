@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from workflow_scripts.acquire.describe_phantom import describe_phantom
-from workflow_scripts.acquire.draw_phantom import draw_phantom
 from workflow_scripts.common.schemas import SPLITS
 from workflow_scripts.curate.filter_cohort import filter_cohort
 from workflow_scripts.curate.join_metadata import join_metadata
 from workflow_scripts.curate.parse_labels import parse_labels
 from workflow_scripts.curate.split_patients import split_patients
 from workflow_scripts.formats.sources import images_of
+from workflow_scripts.phantom.describe_phantom import describe_phantom
+from workflow_scripts.phantom.draw_phantom import draw_phantom
 from workflow_scripts.tensors.resize_archive import resize_archive
 from workflow_scripts.tensors.select_images import select_images
 

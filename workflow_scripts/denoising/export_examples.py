@@ -11,16 +11,15 @@ from workflow_scripts.common.figures import tile
 from workflow_scripts.common.files import whole_file
 from workflow_scripts.common.levels import shown
 from workflow_scripts.common.runtime import log, step
-from workflow_scripts.denoising.examples import chosen
-from workflow_scripts.denoising.judged import judged
+from workflow_scripts.denoising.judged import chosen, judged
 from workflow_scripts.denoising.noisy import NOISY, condition, noisy
-from workflow_scripts.denoising.patches import stored
+from workflow_scripts.denoising.patches.cutting import stored
 from workflow_scripts.denoising.restored import read_restored
 
 EXAMPLES = 4  # patches
 
 
-def draw_examples(
+def export_examples(
     images: Path,
     shards: list[Path],
     restored: dict[str, Path],
@@ -98,7 +97,7 @@ def write_page(file: tifffile.TiffWriter, image: np.ndarray, description: str) -
 
 if __name__ == "__main__":
     with step(snakemake) as config:
-        draw_examples(
+        export_examples(
             Path(snakemake.input.images),
             [Path(path) for path in snakemake.input.shards],
             dict(zip(config["methods"], map(Path, snakemake.input.restored), strict=True)),

@@ -8,11 +8,10 @@ from workflow_scripts.common.figures import save_figure
 from workflow_scripts.common.runtime import step
 from workflow_scripts.common.schemas import RESTORATION_SUMMARY, SWEEP
 from workflow_scripts.common.tables import read_table
-from workflow_scripts.denoising.colours import colours_of
-from workflow_scripts.denoising.example_figure import Picture, draw_examples
-from workflow_scripts.denoising.examples import chosen
-from workflow_scripts.denoising.judged import Judged, judged
-from workflow_scripts.denoising.method_figures import draw_methods, draw_steps, named
+from workflow_scripts.denoising.figures.colours import colours_of
+from workflow_scripts.denoising.figures.examples import Picture, draw_examples
+from workflow_scripts.denoising.figures.methods import draw_methods, draw_steps, named
+from workflow_scripts.denoising.judged import Judged, chosen, judged
 from workflow_scripts.denoising.noisy import NOISY, condition, noisy
 from workflow_scripts.denoising.restored import read_restored
 

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.common.figures import MUTED, plt
-from workflow_scripts.denoising.colours import colours_of
+from workflow_scripts.denoising.figures.colours import colours_of
 
 PANEL = 2.7  # inches
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from workflow_scripts.acquire.phantom import describe, label_table
 from workflow_scripts.common.files import write_text
 from workflow_scripts.common.runtime import log, step
 from workflow_scripts.common.schemas import PHANTOM_TRUTH
 from workflow_scripts.common.tables import write_table
+from workflow_scripts.phantom.population import describe, label_table
 
 
 def describe_phantom(table: Path, truth: Path, phantom: dict) -> None:

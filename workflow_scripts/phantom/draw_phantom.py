@@ -7,12 +7,12 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from workflow_scripts.acquire.phantom import Film
-from workflow_scripts.acquire.radiograph import draw, png_of
 from workflow_scripts.common.files import whole_file
 from workflow_scripts.common.runtime import progress, step
 from workflow_scripts.common.schemas import PHANTOM_TRUTH
 from workflow_scripts.common.tables import read_table
+from workflow_scripts.phantom.population import Film
+from workflow_scripts.phantom.radiograph import draw, png_of
 
 
 def draw_phantom(truth: Path, archive: Path, name: str, size: int) -> None:

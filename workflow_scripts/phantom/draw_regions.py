@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from workflow_scripts.acquire.chest import build
-from workflow_scripts.acquire.phantom import Film, without_findings
-from workflow_scripts.acquire.radiograph import attenuation
 from workflow_scripts.common.files import whole_file
 from workflow_scripts.common.runtime import progress, step
 from workflow_scripts.common.schemas import PHANTOM_TRUTH, REGIONS
 from workflow_scripts.common.tables import read_table, table_of, write_table
+from workflow_scripts.phantom.chest import build
+from workflow_scripts.phantom.population import Film, without_findings
+from workflow_scripts.phantom.radiograph import attenuation
 
 # Change of attenuation along a ray: by e^−0.3, a quarter less or a third more passes. A lung beside a
 # pneumothorax is denser by less, vessels that are pulled aside move less; a nodule of 8 mm is more.

@@ -12,7 +12,7 @@ from workflow_scripts.common.runtime import log, progress, step
 from workflow_scripts.common.schemas import CUT_IMAGES, PATCH_INDEX
 from workflow_scripts.common.store import growing_array
 from workflow_scripts.common.tables import table_of, write_table
-from workflow_scripts.denoising.patches import content, kept, places, stored
+from workflow_scripts.denoising.patches.cutting import content, kept, places, stored
 from workflow_scripts.formats.images import Image, Unreadable
 from workflow_scripts.formats.sources import images_of
 

@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.acquire.phantom import FILM_CM, Film
+from workflow_scripts.phantom.population import FILM_CM, Film
 
 Map = np.ndarray  # float32, (size, size), or what broadcasts to it
 

@@ -7,8 +7,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from workflow_scripts.acquire.chest import Chest, Map, build
-from workflow_scripts.acquire.phantom import FILM_CM, Film
+from workflow_scripts.phantom.chest import Chest, Map, build
+from workflow_scripts.phantom.population import FILM_CM, Film
 
 # Linear attenuation in 1/cm near 60 keV, the mean energy of a 120 kVp beam behind its filter.
 SOFT, BONE = 0.20, 0.42
