@@ -388,11 +388,16 @@ def test_sixteen_bits_are_on_the_scale_of_eight(name, of_colour, colour, extract
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=atol)
 
 
+@pytest.mark.parametrize("channels", [2, 4])
 @pytest.mark.parametrize("name", ["pixels", "inception", "xrv", "dinov2"])
-def test_any_number_of_channels_is_taken(name, extractors, colour):
-    two = np.ascontiguousarray(colour[..., :2])
-    features, _ = extractors[name](two)
+def test_of_any_number_of_channels_each_is_seen(name, channels, extractors, colour):
+    images = np.concatenate([colour, colour[..., ::-1]], axis=3)[..., :channels].copy()
+    features, _ = extractors[name](images)
     assert len(features) == 3 and np.isfinite(features).all()
+    for channel in range(channels):
+        changed = images.copy()
+        changed[..., channel] = 255 - changed[..., channel]
+        assert (np.abs(extractors[name](changed)[0] - features).max(axis=1) > 1e-3).all()
 
 
 def test_pixels_of_colour_are_those_of_each_channel(extractors, colour):

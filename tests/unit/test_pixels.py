@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.common.levels import bits_of, grey, shown
+from workflow_scripts.common.levels import bits_of, grey, perceived, shown
 from workflow_scripts.common.pixels import to_input, to_pixels
 
 CPU = torch.device("cpu")
@@ -62,3 +62,10 @@ def test_what_is_shown_of_many_channels_is_the_first():
     images = np.arange(2 * 4 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4, 4)
     assert np.array_equal(shown(images), images[..., 0])
     assert np.array_equal(shown(images[..., :3]), images[..., :3])
+
+
+def test_what_measures_perceive_of_many_channels_is_their_mean_and_of_colour_colour():
+    images = np.arange(2 * 4 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4, 4)
+    assert np.array_equal(perceived(images), grey(images))
+    assert np.array_equal(perceived(images[..., :3]), images[..., :3])
+    assert np.array_equal(perceived(images[..., 0]), images[..., 0])

@@ -44,13 +44,18 @@ def test_each_method_has_a_row_per_image(dtype, channels):
     assert (everywhere["mae"] != found["mae"].head(3)).all()
 
 
-@pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, ()), (np.uint16, ()), (np.uint8, (3,))])
+@pytest.mark.parametrize(
+    ("dtype", "channels"),
+    [(np.uint8, ()), (np.uint16, ()), (np.uint8, (3,)), (np.uint8, (2,)), (np.uint16, (4,))],
+)
 def test_lpips_stands_in_the_table_where_there_are_weights(dtype, channels, tmp_path):
     path = tmp_path / "squeeze.pt"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), path)
     truth, other = stored((2, 3, 64, 64, *channels), dtype)
+    if channels:  # the last one alone tells the images apart
+        other[..., :-1] = truth[..., :-1]
     restored = {("same", 1): truth, ("other", 1): other}
     found = restoration_rows(IMAGES, truth, restored, lpips={"squeeze": path})
     by_method = checked(found, "rows", RESTORATION).groupby("method")["lpips"]

@@ -38,6 +38,14 @@ def grey(images: np.ndarray) -> np.ndarray:
     return eight_bits(images)
 
 
+def perceived(images: np.ndarray) -> np.ndarray:
+    """Return what of stored images a measure sees that knows colour: uint8 (n, h, w) or (n, h, w, 3).
+
+    Three channels are colour. Any other number is `grey`, not as `shown`: a measure leaves none out.
+    """
+    return eight_bits(images) if images.shape[3:] == (3,) else grey(images)
+
+
 def shown(images: np.ndarray) -> np.ndarray:
     """Return stored images as pictures: uint8 (n, h, w), or (n, h, w, 3) of three channels.
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from workflow_scripts.classifier.weights import load
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.common.levels import bits_of, grey, shown
+from workflow_scripts.common.levels import bits_of, grey, perceived
 from workflow_scripts.common.pixels import to_input
 from workflow_scripts.common.published import PUBLISHED
 from workflow_scripts.common.runtime import progress
@@ -191,7 +191,7 @@ class Dinov2(Extractor):
         return dinov2.vision_transformer(torch.load(weights, map_location="cpu", weights_only=True))
 
     def embed(self, images: np.ndarray) -> torch.Tensor:
-        x = planes(shown(images), self.device) / 255
+        x = planes(perceived(images), self.device) / 255
         resized = F.interpolate(x, (dinov2.SIZE,) * 2, mode="bicubic", antialias=True)
         mean, sd = (
             torch.tensor(x, device=self.device).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_SD)
@@ -207,7 +207,7 @@ def planes(images: np.ndarray, device: torch.device) -> torch.Tensor:
 
 def coloured(images: np.ndarray) -> np.ndarray:
     """Return images as uint8 (n, height, width, 3), grey ones with their channel three times."""
-    pictures = shown(images)
+    pictures = perceived(images)
     return np.repeat(pictures[..., None], 3, axis=3) if pictures.ndim == 3 else pictures
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.common.levels import DEPTHS, bits_of, shown
+from workflow_scripts.common.levels import DEPTHS, bits_of, perceived
 from workflow_scripts.metrics.restoration import judge
 
 
@@ -40,7 +40,7 @@ def restoration_rows(
         part = images[["image_id", "patient_id", "condition"]].reset_index(drop=True)
         part = part.assign(method=method, samples=samples, **pd.DataFrame(found))
         for distance in distances:
-            part["lpips"] = distance(shown(truth), shown(answers))
+            part["lpips"] = distance(perceived(truth), perceived(answers))
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
