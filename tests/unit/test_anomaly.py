@@ -1,5 +1,7 @@
 """Searching for what is not healthy: residual maps, their scores, and what the scores say."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,7 +30,7 @@ from workflow_scripts.anomaly.residuals import (
     residual_maps,
 )
 from workflow_scripts.anomaly.score_images import located, score_images, with_dice
-from workflow_scripts.anomaly.summary import auroc, summarise
+from workflow_scripts.anomaly.summary import Split, summarise
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import (
     ANOMALY_SCORES,
@@ -350,15 +352,43 @@ def test_intervals_are_of_patients_not_of_images():
     assert widths[1] == pytest.approx(widths[0], rel=0.15)
 
 
-def test_weighted_auroc_is_that_of_repeated_images():
+def test_auroc_is_the_weighted_share_of_pairs_that_the_score_ranks_rightly():
     rng = np.random.default_rng(2)
-    score, positive = rng.integers(0, 8, 40).astype(float), rng.random(40) < 0.4
-    weights = rng.integers(0, 4, (40, 5)).astype(np.float32)
-    found = auroc(score, positive, ~positive, weights)
-    for column, times in zip(found, weights.T.astype(int), strict=True):
-        again = np.repeat(np.arange(40), times)
-        assert column == pytest.approx(roc_auc_score(positive[again], score[again]))
-    assert np.isnan(auroc(score, positive, ~positive, np.zeros((40, 1)))).all()
+    given = scores(1.0)
+    given["score"] = given["score"].round(-1)  # with ties
+    split = Split(given, "test", CLASSES[1:], "No Finding")
+    weights = rng.integers(0, 4, (split.count, 5)).astype(np.float32)
+    for version, table in split.tables.items():
+        score, found = table["score"].to_numpy(), split.values(version, weights)
+        for name, ill in split.findings.items():
+            high, low = score[ill, None], score[split.healthy]
+            right = (high > low) + 0.5 * (high == low)
+            above, below = weights[ill].astype(float), weights[split.healthy].astype(float)
+            expected = ((right @ below) * above).sum(axis=0) / (
+                above.sum(axis=0) * below.sum(axis=0)
+            )
+            np.testing.assert_allclose(found["auroc", name], expected, atol=1e-12)
+    nothing = split.values(version, np.zeros((split.count, 1), np.float32))
+    assert np.isnan(nothing["auroc", MACRO]).all()
+
+
+def test_an_auroc_of_many_images_needs_no_table_of_pairs():
+    """Of 16,000 healthy images and as many others a table of pairs takes 2 GB."""
+    rng, count = np.random.default_rng(0), 16_000
+    numbers = np.arange(2 * count)
+    table = pd.DataFrame(
+        {"image_id": numbers.astype(str), "patient_id": numbers.astype(str), "split": "test"}
+        | {"class_name": np.where(numbers % 2, "Mass", "No Finding"), "method": "autoencoder"}
+        | {"level": 0.0, "score": rng.normal(50, 10, 2 * count) + 5 * (numbers % 2)}
+        | dict.fromkeys(("region", "pixel_auroc", "average_precision", "hit", "dice"), np.nan)
+    )
+    tracemalloc.start()
+    split = Split(table, "test", ["Mass"], "No Finding")
+    found = split.values(("autoencoder", 0.0), np.ones((2 * count, 1), np.float32))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found["auroc", "Mass"] == pytest.approx(roc_auc_score(numbers % 2, table["score"]))
+    assert peak < 100e6
 
 
 # -- the figures

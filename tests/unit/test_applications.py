@@ -249,6 +249,7 @@ def searched(auroc: dict, patients: int = 30, regions: bool = True) -> pd.DataFr
                             "n_patients": ill + (patients if measure == "auroc" else 0),
                             "positives": ill,
                             "positive_patients": ill,
+                            "healthy_patients": patients if measure == "auroc" else 0,
                             "value": value if level != 1.0 else 0.501,
                             "low": low,
                             "high": high,
@@ -310,6 +311,28 @@ def test_a_search_among_few_patients_claims_nothing():
     few = of_noises((TOLD, BETTER), (TOLD, BETTER), patients=ENOUGH_PATIENTS - 1)
     assert search_headline(few) == ("Too few test subjects to tell", False)
     assert "too narrow to conclude from" in search_lead(few)[-1]
+
+
+def test_a_patient_with_healthy_images_and_others_counts_among_both():
+    """Sixty patients, each with one healthy image and one of an effusion, are enough."""
+    rows = [
+        {"image_id": f"{split}{patient}{name}", "patient_id": f"{split}{patient}"}
+        | {"class_id": int(name != "No Finding"), "class_name": name, "split": split}
+        | {"method": method, "level": float(method == "gaussian"), "score": 50.0 + patient}
+        | dict.fromkeys(("region", "pixel_auroc", "average_precision", "hit", "dice", "threshold"))
+        for split in ("val", "test")
+        for patient in range(60)
+        for name in ("No Finding", "Effusion")
+        for method in ("gaussian", "autoencoder")
+    ]
+    classes = ["No Finding", "Effusion"]
+    scores = table_of(rows, schemas.ANOMALY_SCORES)
+    summary = checked(
+        summarise(scores, classes, "No Finding", 100, 1), "made up", schemas.ANOMALY_SUMMARY
+    )
+    assert set(summary["positive_patients"]) == set(summary["healthy_patients"]) == {60}
+    assert search_headline(summary) == ("No evidence that findings are told from health", False)
+    assert "test subject" not in " ".join(search_lead(summary))
 
 
 def test_a_search_says_the_level_the_numbers_and_the_region():

@@ -8,8 +8,9 @@ from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from workflow_scripts.metrics.clusters import interval
+from workflow_scripts.metrics.ranking import Ranking
 from workflow_scripts.study.bootstrap import detectable, p_value, resampled
-from workflow_scripts.study.measures import Measures, Ranking, names
+from workflow_scripts.study.measures import Measures, names
 
 
 def test_the_bootstrap_is_that_of_a_loop_over_resampled_patients():

@@ -8,9 +8,9 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from workflow_scripts.metrics.clusters import interval
+from workflow_scripts.metrics.ranking import Ranking
 from workflow_scripts.study.bootstrap import resampled
 from workflow_scripts.study.delong import components, difference_interval
-from workflow_scripts.study.measures import Ranking
 
 
 def brute_force(arms, signs, positive):

@@ -12,7 +12,8 @@ from sklearn.metrics import (
 )
 
 from workflow_scripts.common.schemas import MACRO
-from workflow_scripts.study.measures import Measures, Ranking, names
+from workflow_scripts.metrics.ranking import Ranking
+from workflow_scripts.study.measures import Measures, names
 
 
 def ranking(scores, positive, weights):

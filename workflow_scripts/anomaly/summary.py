@@ -10,6 +10,7 @@ from workflow_scripts.common.schemas import ANOMALY_SUMMARY, MACRO
 from workflow_scripts.common.seeds import generator
 from workflow_scripts.common.tables import table_of
 from workflow_scripts.metrics.clusters import interval, resamples
+from workflow_scripts.metrics.ranking import Ranking
 
 LOCAL = ("pixel_auroc", "average_precision", "dice", "hit")
 REFERENCE = "autoencoder"
@@ -66,6 +67,7 @@ def summarise(
                 "n_patients": len(np.unique(test.patients[basis.images])),
                 "positives": int(basis.positive.sum()),
                 "positive_patients": len(np.unique(test.patients[basis.positive])),
+                "healthy_patients": len(np.unique(test.patients[basis.images & ~basis.positive])),
                 "value": value,
                 "low": low_high[0],
                 "high": low_high[1],
@@ -101,6 +103,12 @@ class Split:
         self.findings = {name: names == name for name in findings}
         self.healthy = names == healthy
         self.basis = dict(self.bases(first))
+        self.rankings = {
+            (version, name): Ranking(table["score"].to_numpy(), basis.positive, basis.images)
+            for version, table in self.tables.items()
+            for (measure, name), basis in self.basis.items()
+            if measure == "auroc" and name != MACRO
+        }
 
     def bases(self, table: pd.DataFrame) -> Iterator[tuple[Key, Basis]]:
         """Yield what each measure rests on; what rests on nothing is left out."""
@@ -137,17 +145,16 @@ class Split:
         float64 (b,) by measure and class; NaN where a weighting leaves nothing to rest on
         """
         table = self.tables[version]
-        score = table["score"].to_numpy()
         found: Values = {}
         for measure, name in self.basis:
             if name == MACRO:
                 parts = [found[measure, one] for one in self.findings if (measure, one) in found]
                 found[measure, MACRO] = np.mean(parts, axis=0)
                 continue
-            positive = self.basis[measure, name].positive
             if measure == "auroc":
-                found[measure, name] = auroc(score, positive, self.healthy, weights)
+                found[measure, name] = self.rankings[version, name].auroc(weights)
             else:
+                positive = self.basis[measure, name].positive
                 found[measure, name] = mean(table[measure].to_numpy(), positive, weights)
         return found
 
@@ -159,29 +166,6 @@ CHANCE = {
     "hit": lambda region: region,
     "dice": lambda region: 2 * region / (1 + region),
 }
-
-
-def auroc(
-    score: np.ndarray, positive: np.ndarray, negative: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """Return the weighted share of pairs that the score ranks rightly, a tie counting one half.
-
-    Parameters
-    ----------
-    score : float (n,)
-    positive, negative : bool (n,)
-    weights : (n, b)
-
-    Returns
-    -------
-    float64 (b,); NaN where a weighting leaves no pair
-    """
-    high, low = score[positive, None], score[negative]
-    right = (high > low) + 0.5 * (high == low)
-    above, below = (weights[which].astype(np.float64) for which in (positive, negative))
-    pairs = above.sum(axis=0) * below.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return ((right @ below) * above).sum(axis=0) / pairs
 
 
 def mean(values: np.ndarray, which: np.ndarray, weights: np.ndarray) -> np.ndarray:

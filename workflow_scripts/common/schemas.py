@@ -453,7 +453,8 @@ ANOMALY_SCORES = table(
     }
 )
 # Of test images alone. `chosen` is the level of a method that validation chose, by `validation`, the
-# same measure's value there; differences are to the autoencoder, of the same images.
+# same measure's value there; differences are to the autoencoder, of the same images. A patient with
+# healthy images and others counts among both.
 ANOMALY_SUMMARY = table(
     {
         "measure": one_of("auroc", "pixel_auroc", "average_precision", "dice", "hit"),
@@ -465,6 +466,7 @@ ANOMALY_SUMMARY = table(
         "n_patients": counted(),
         "positives": counted(),
         "positive_patients": counted(),
+        "healthy_patients": whole(),
         "value": number(0, 1),
         "low": number(0, 1, nullable=True),
         "high": number(0, 1, nullable=True),

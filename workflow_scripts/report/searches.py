@@ -44,8 +44,7 @@ UNTOLD = "too few test subjects to tell"
 def fewest(summary: pd.DataFrame) -> int:
     """Return the least number of patients that a finding's AUROC, and so their mean, rests on."""
     rows = summary[(summary["measure"] == "auroc") & (summary["class_name"] != MACRO)]
-    healthy = rows["n_patients"] - rows["positive_patients"]
-    return int(min(rows["positive_patients"].min(), healthy.min()))
+    return int(rows[["positive_patients", "healthy_patients"]].min().min())
 
 
 def standing(row: Mapping[str, Any], enough: bool) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from workflow_scripts.common.runtime import log
 from workflow_scripts.common.schemas import SUBGROUPS
 from workflow_scripts.common.tables import table_of
 from workflow_scripts.metrics.clusters import interval
-from workflow_scripts.study.measures import Ranking
+from workflow_scripts.metrics.ranking import Ranking
 
 ATTRIBUTES = ("view", "sex")
 SMALLEST = 20  # patients of a group that is judged
