@@ -1193,6 +1193,16 @@ PAIRS = {
         r"denoising\.films\.reference: 'bm3d' is not among the methods \(nlm, unet, ",
         {f"{DENOISING}__reference": "unet"},
     ),
+    "a reference that draws its answers": (
+        {f"{DENOISING}__reference": "ddpm"},
+        r"denoising\.films\.reference: ddpm draws several answers, .* name a method of kind nlm or",
+        {f"{DENOISING}__reference": "unet"},
+    ),
+    "variances of one name": (
+        {f"{DENOISING}__noise__variances": [0.01, 0.010000001]},
+        r"denoising\.films\.noise\.variances: \[0\.01, 0\.010000001\] are too near .* six digits",
+        {f"{DENOISING}__noise__variances": [0.01, 0.0100001]},
+    ),
     "steps of a method that takes none": (
         {f"{DENOISING}__sweep__method": "unet"},
         r"denoising\.films\.sweep\.method: 'unet' is not among the methods of kind diffusion \(ddpm, ",
@@ -1248,6 +1258,14 @@ def test_models_and_samplers_that_do_not_fit_and_those_that_do(rule):
     (message,) = problems(changed(**changes))
     assert re.search(expected, message), message
     load(changed(**(changes | mended)))
+
+
+@pytest.mark.parametrize("alone", ["nlm", "unet", "ddpm"])
+def test_a_denoising_study_compares_its_reference_with_something(alone):
+    config = changed(denoising__films__reference=alone, denoising__films__sweep__method="ddpm")
+    methods = config["denoising"]["films"]["methods"]
+    config["denoising"]["films"]["methods"] = {alone: methods[alone]}
+    assert problems(config)
 
 
 def test_a_sampler_is_held_against_every_model():

@@ -144,6 +144,11 @@ def test_without_the_reference_there_are_no_differences():
     assert found["difference"].isna().all() and found["value"].notna().all()
 
 
+def test_a_reference_of_several_answers_is_refused():
+    with pytest.raises(ValueError, match="a: ddpm, the reference, has several answers"):
+        summarise(rows(), "ddpm", 50, 0)
+
+
 def test_lpips_is_summed_up_where_it_was_measured():
     found = summarise(rows().assign(lpips=0.25), "nlm", 50, 0)
     assert (found.loc[found["metric"] == "lpips", "value"] == 0.25).all()

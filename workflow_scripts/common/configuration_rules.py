@@ -608,6 +608,17 @@ def denoising_rules(config: dict, sound: Sound) -> Iterator[str]:
                 f"({', '.join(methods)})"
             )
         drawing = [name for name, method in methods.items() if method["kind"] == "diffusion"]
+        if study["reference"] in drawing:
+            yield (
+                f"{where}.reference: {study['reference']} draws several answers, of which one, or their "
+                "mean, would have to stand for it; name a method of kind nlm or regression"
+            )
+        names = [f"{variance:g}" for variance in study["noise"]["variances"]]
+        if len(set(names)) < len(names):
+            yield (
+                f"{where}.noise.variances: {shown(study['noise']['variances'])} are too near each other "
+                "to be told apart by six digits; give others"
+            )
         if study["sweep"]["method"] not in drawing:
             yield (
                 f"{where}.sweep.method: {shown(study['sweep']['method'])} is not among the methods of "

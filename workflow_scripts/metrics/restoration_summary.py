@@ -20,15 +20,16 @@ def summarise(rows: pd.DataFrame, reference: str, count: int, seed: int) -> pd.D
     Parameters
     ----------
     rows : table RESTORATION
-    reference : method that the others are compared with; of several numbers of samples the least.
-        A condition without it has no differences
+    reference : method that the others are compared with, which has one answer to each image. A
+        condition without it has no differences
     count : resamples
     seed : decides the resamples
 
     Raises
     ------
     ValueError
-        If methods were judged on different images of a condition: then nothing is paired.
+        If methods were judged on different images of a condition: then nothing is paired. If the
+        reference has several answers: then it says nothing which of them others are held against.
     """
     metrics = [name for name in RESTORATION_METRICS if name in rows and rows[name].notna().all()]
     found = []
@@ -41,7 +42,9 @@ def summarise(rows: pd.DataFrame, reference: str, count: int, seed: int) -> pd.D
         for (method, _), part in cases.items():
             if not part.index.equals(first.index):
                 raise ValueError(f"{condition}: {method} was judged on other images than the rest")
-        own = min((case for case in cases if case[0] == reference), default=None)
+        own, *further = [case for case in cases if case[0] == reference] or [None]
+        if further:
+            raise ValueError(f"{condition}: {reference}, the reference, has several answers")
         for case, part in cases.items():
             values = part[metrics].to_numpy(dtype=np.float64)
             compared = own is not None and case != own

@@ -153,7 +153,7 @@ def denoising(config: Mapping, settings: Mapping, folders: Mapping[str, Files]) 
         for name, method in methods.items()
     }
     reference = settings["reference"]
-    asked = [n for n, m in methods.items() if m["kind"] == "diffusion" and n != reference]
+    asked = [n for n, m in methods.items() if m["kind"] == "diffusion"]
     task = Task(
         reference=reference,
         truth="clean patch",
