@@ -163,6 +163,7 @@ def test_an_image_of_no_numbers_is_rejected_with_its_place(tmp_path):
         (np.array([[0], [1]], np.uint8), ["0", "1"]),
         (np.array([True, False]), ["1", "0"]),
         (np.array([3.0, -1.0]), ["3", "-1"]),
+        (np.array([2**63 + 5, 1], np.uint64), ["9223372036854775813", "1"]),
         (np.array([b" benign ", b"malign"]), ["benign", "malign"]),
         (np.array(["Läsion", "b"], dtype=h5py.string_dtype()), ["Läsion", "b"]),
     ],
@@ -170,6 +171,22 @@ def test_an_image_of_no_numbers_is_rejected_with_its_place(tmp_path):
 def test_labels_are_whole_numbers_truth_values_or_texts(tmp_path, labels, expected):
     settings = single(tmp_path, images=np.ones((2, 3, 3), np.uint8), labels=labels, subjects=[1, 2])
     assert [entry.findings for entry in entries("hdf5", settings)] == expected
+
+
+def test_links_within_a_file_are_followed(tmp_path):
+    settings = single(tmp_path, **GOOD)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["linked"] = h5py.SoftLink("/images")
+    arrays = settings["arrays"] | {"images": "linked"}
+    assert len(entries("hdf5", settings | {"arrays": arrays})) == 4
+
+
+def test_the_order_of_bytes_does_not_matter(tmp_path):
+    stored = RNG.integers(0, 65536, (3, 4, 5), dtype=np.uint16)
+    settings = single(tmp_path, images=stored.astype(">u2"), labels=[0, 1, 0], subjects=range(3))
+    (part,) = decoded("hdf5", settings, entries("hdf5", settings), tmp_path)
+    np.testing.assert_array_equal(np.rint([image.pixels * 257 for image in part]), stored)
+    assert {image.mode for image in part} == {"uint16"}
 
 
 def test_arrays_may_stand_in_groups_and_every_image_may_be_its_own_subject(tmp_path):
@@ -271,6 +288,30 @@ def test_a_file_that_does_not_fit_is_named_with_what_is_in_it(tmp_path, changed,
     assert str(tmp_path / "a.h5") in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "kind", [h5py.vlen_dtype(np.int32), h5py.ref_dtype, np.dtype([("a", int)])],
+    ids=["lists", "references", "records"],
+)  # fmt: skip
+def test_labels_that_are_no_values_are_named(tmp_path, kind):
+    settings = single(tmp_path, images=GOOD["images"], subjects=GOOD["subjects"])
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file.create_dataset("labels", (4,), kind)
+    with pytest.raises(InputError, match=r"a\.h5: labels holds .*neither whole numbers nor texts"):
+        entries("hdf5", settings)
+
+
+def test_labels_in_a_damaged_chunk_are_named(tmp_path):
+    settings = single(tmp_path, images=GOOD["images"], subjects=GOOD["subjects"])
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        labels = file.create_dataset("labels", data=np.arange(4), fletcher32=True, chunks=(4,))
+        place = labels.id.get_chunk_info(0).byte_offset
+    with (tmp_path / "a.h5").open("r+b") as stream:
+        stream.seek(place)
+        stream.write(b"\xff")
+    with pytest.raises(InputError, match=r"a\.h5: damaged, cut short"):
+        entries("hdf5", settings)
+
+
 def test_a_column_that_is_missing_is_named_with_those_that_are_there(tmp_path):
     write_patches(tmp_path, {"train": 4, "valid": 4, "test": 4})
     settings = patches(tmp_path, arrays={"images": "x", "labels": "y", "subjects": "slide"})
@@ -308,8 +349,14 @@ def test_values_that_lie_in_other_files_are_refused(tmp_path):
     (tmp_path / "a.h5").rename(tmp_path / "secret.h5")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["images"] = h5py.ExternalLink("secret.h5", "images")
-    with pytest.raises(InputError, match="a link to another file"):
-        entries("hdf5", settings)
+        file["labels"], file["subjects"] = GOOD["labels"], GOOD["subjects"]
+        file["groups"] = h5py.ExternalLink("secret.h5", "/")
+        file["soft"] = h5py.SoftLink("/images")
+        file["inside"] = h5py.SoftLink("/groups/images")
+    for name in ("images", "groups/images", "soft", "inside"):
+        arrays = settings["arrays"] | {"images": name}
+        with pytest.raises(InputError, match=f"{name} is a link to another file"):
+            entries("hdf5", settings | {"arrays": arrays})
     layout = h5py.VirtualLayout((4, 3, 3), np.uint8)
     layout[:] = h5py.VirtualSource("secret.h5", "images", (4, 3, 3))
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -1,6 +1,6 @@
 """Rows of HDF5 and IDX files as images, with their labels and subjects."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from workflow_scripts.acquire.subjects import read_column
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import stem
 from workflow_scripts.formats import idx
-from workflow_scripts.formats.hdf5 import ADVICE, array_of, check_images, open_file
+from workflow_scripts.formats.hdf5 import ADVICE, array_of, check_images, open_file, texts
 
 # What else may be meant where labels come without subjects.
 ALONE = "; or, if every image is its own subject, set dataset.hdf5.own_subjects to true"
@@ -101,24 +101,11 @@ def values_of(path: str | Path, name: str, count: int, images: str, what: str) -
                     f"{path}: {name} is {shape}, and one value for each image is expected ({key}); "
                     "store the numbers of the classes, not a column for each"
                 )
-            values = list(texts(array, path, name))
+            values = texts(array)
     empty = [number for number, value in enumerate(values) if not value]
     if empty:
         raise InputError(f"{path}: {name} says nothing in row {empty[0]} and {len(empty) - 1} more")
     return values
-
-
-def texts(array, path: str | Path, name: str) -> Iterator[str]:
-    """Yield the values of an array as text: whole numbers, truth values as 0 and 1, and texts."""
-    kind = array.dtype.kind
-    if kind in "SUO":
-        yield from (str(value).strip() for value in array.asstr(errors="replace")[:].ravel())
-        return
-    values = array[:].ravel()
-    whole = values.astype(np.int64) if kind in "biuf" and np.isfinite(values).all() else None
-    if whole is None or (kind == "f" and (whole != values).any()):
-        raise InputError(f"{path}: {name} holds {array.dtype}, neither whole numbers nor texts")
-    yield from map(str, whole.tolist())
 
 
 def refuse_difference(where: object, what: str, found: int, images: str, count: int) -> None:

@@ -34,14 +34,14 @@ def array_of(file: h5py.File, name: str, advice: str = ADVICE) -> h5py.Dataset:
     """
     path = file.filename
     with told(path):
-        kinds = [file.get(part, getlink=True) for part in parents(name) if part in file]
-        if any(isinstance(kind, h5py.ExternalLink) for kind in kinds):
-            raise InputError(f"{name} is a link to another file; copy what it means into this one")
         if name not in file or not isinstance(file[name], h5py.Dataset):
             raise InputError(
                 f"holds no array {name}; there are {few(names_in(file), 20) or 'none at all'}. {advice}"
             )
         found = file[name]
+        # By where it ends: links of one kind may lead to those of another.
+        if found.file.filename != file.filename:
+            raise InputError(f"{name} is a link to another file; copy what it means into this one")
         if found.is_virtual or found.external:
             raise InputError(f"{name} lies in other files; copy it into this one")
         if (
@@ -50,12 +50,6 @@ def array_of(file: h5py.File, name: str, advice: str = ADVICE) -> h5py.Dataset:
         ):
             raise InputError(f"{name} is stored in chunks of more than {LARGEST_BLOCK:,} bytes")
         return found
-
-
-def parents(name: str) -> list[str]:
-    """Return "a/b" as a and a/b."""
-    parts = [part for part in name.split("/") if part]
-    return ["/".join(parts[: end + 1]) for end in range(len(parts))]
 
 
 def names_in(file: h5py.File) -> list[str]:
@@ -75,7 +69,7 @@ def check_images(array: h5py.Dataset, channels: int, windowed: bool) -> None:
 
     Of one channel, (n, height, width, 1) are images as well.
     """
-    name, shape, kind = array.name.lstrip("/"), array.shape or (), array.dtype
+    name, shape, kind = array.name.lstrip("/"), array.shape or (), native(array)
     expected = "(n, height, width)" if channels == 1 else f"(n, height, width, {channels})"
     with told(array.file.filename):
         if len(shape) != 3 + (channels > 1) and not (channels == 1 and shape[3:] == (1,)):
@@ -101,17 +95,41 @@ def check_images(array: h5py.Dataset, channels: int, windowed: bool) -> None:
             raise InputError(f"{name}: an image {reason}") from None
 
 
+def native(array: h5py.Dataset) -> np.dtype:
+    """Return the type of an array in the order of bytes of this machine."""
+    return array.dtype.newbyteorder("=")
+
+
 def rows(array: h5py.Dataset, first: int, end: int) -> Iterator[np.ndarray]:
-    """Yield the rows `first` to `end` (not in it), read in blocks as they are stored."""
+    """Yield the rows `first` to `end` (not in it) as `native`, read in blocks as they are stored."""
     each = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:])))
     step = max(1, array.chunks[0] if array.chunks else (1 << 22) // each)
     step = max(1, min(step, LARGEST_BLOCK // each))
     while first < end:
         until = min(end, (first // step + 1) * step)
         with told(array.file.filename):
-            block = array[first:until]
+            block = array[first:until].astype(native(array), copy=False)
         yield from block
         first = until
+
+
+def texts(array: h5py.Dataset) -> list[str]:
+    """Return all values of an array as text: whole numbers, truth values as 0 and 1, and texts.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else, or is damaged.
+    """
+    kind = array.dtype.kind
+    with told(array.file.filename):
+        if h5py.check_string_dtype(array.dtype) is not None:
+            return [str(value).strip() for value in array.asstr(errors="replace")[:].ravel()]
+        values = array[:].ravel() if kind in "biuf" else None
+        if values is None or not (np.isfinite(values) & (values == np.rint(values))).all():
+            name = array.name.lstrip("/")
+            raise InputError(f"{name} holds {array.dtype}, neither whole numbers nor texts")
+        return [str(int(value)) for value in values.tolist()]
 
 
 @contextmanager

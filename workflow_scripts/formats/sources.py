@@ -87,7 +87,7 @@ def array_images(
                 pixels = levels(
                     values.reshape(values.shape[:2]) if values.shape[2:] == (1,) else values, window
                 )
-                yield Image(ids[position], place, pixels, str(array.dtype))
+                yield Image(ids[position], place, pixels, str(values.dtype))
 
 
 def levels(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray | Unreadable:
