@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.volumes import head, stored, write_brains, write_nifti
 from workflow_scripts.acquire.entries import Place
 from workflow_scripts.acquire.list_images import volume_images
+from workflow_scripts.acquire.subjects import read_subjects
 from workflow_scripts.acquire.volumes import Volume, called, images_of_volume, measured, volumes_of
 from workflow_scripts.common.configuration import load
 from workflow_scripts.common.errors import InputError
@@ -410,16 +411,29 @@ def test_the_group_finding_gives_the_finding(tmp_path):
         ("person,dx\ncase_000,A\n", r"no column id \(dataset\.nifti\.columns\.subject\); there are person, dx"),
         ("id,dx\n" + "".join(f"case_00{n},A\n" for n in range(4)) + "case_001,B\n",
          "says different things of 1 subjects: case_001"),
-        ("", "cannot be read as a table"),
+        ("", r"no column id .*; there are none at all"),
+        ("id,dx\ncase_000,A\ncase_001,Stroke, left\n", r"cannot be read as a table: .*line 3"),
+        ("id,dx\ncase_000,Stroke, left\ncase_001,A, right\n", "cannot be read as a table: Length of header"),
+        ("id,dx,dx\ncase_000,A,B\n", "more than one column dx"),
+        ("id,dx\ncase_000,A\n\n ,B\n", r"names no subject \(column id\) on line 4"),
+        ("id,dx\ncase_000,\u00c4".encode("latin-1"), "cannot be read as a table"),
     ],
 )  # fmt: skip
 def test_a_table_that_does_not_fit_is_refused(tmp_path, text, message):
     table = tmp_path / "people.csv"
-    table.write_text(text)
+    table.write_bytes(text if isinstance(text, bytes) else text.encode())
     columns = DEFAULTS["columns"] | {"subject": "id", "findings": "dx"}
     _, settings = brains(tmp_path, mask=None, labels=str(table), columns=columns)
     with pytest.raises(InputError, match=message):
         volume_images(settings)
+
+
+@pytest.mark.parametrize("damage", [lambda x: b"id,dx\n", lambda x: x[:-8] + bytes(8)])
+def test_a_compressed_table_that_is_damaged_is_named(tmp_path, damage):
+    table = tmp_path / "people.csv.gz"
+    table.write_bytes(damage(gzip.compress(b"id,dx\ncase_000,A\n")))
+    with pytest.raises(InputError, match=r"people\.csv\.gz cannot be read as a table"):
+        read_subjects(table, {"subject": "id", "findings": "dx"})
 
 
 def test_a_table_may_say_the_same_twice(tmp_path):

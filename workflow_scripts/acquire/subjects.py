@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from workflow_scripts.common.errors import InputError, few
+from workflow_scripts.formats.csv_tables import header_of, rows_of, some_lines
 
 
 def read_column(path: str | Path, name: str, key: str, advice: str) -> list[str]:
@@ -17,7 +18,7 @@ def read_column(path: str | Path, name: str, key: str, advice: str) -> list[str]
     key : of the configuration that names the column
     advice : what to do if there is no such column
     """
-    return list(read_csv(path, {name: key}, advice)[name])
+    return list(columns_of(path, {name: key}, advice)[name])
 
 
 def read_subjects(path: str | Path, columns: Mapping[str, str | None]) -> dict[str, dict[str, str]]:
@@ -31,13 +32,18 @@ def read_subjects(path: str | Path, columns: Mapping[str, str | None]) -> dict[s
     Raises
     ------
     InputError
-        If the file is no CSV or lacks a column, or says two things of one subject.
+        If the file is no CSV or lacks a column, or names no subject in a row or says two things of one.
     """
     names = {theirs: f"dataset.nifti.columns.{ours}" for ours, theirs in columns.items() if theirs}
-    table = read_csv(path, names, "Name one of them there, or give another table")
-    table = pd.DataFrame(
-        {ours: table[theirs] for ours, theirs in columns.items() if theirs}
-    ).drop_duplicates()
+    table = columns_of(path, names, "Name one of them there, or give another table")
+    table = pd.DataFrame({ours: table[theirs] for ours, theirs in columns.items() if theirs})
+    lines = table.index[table["subject"] == ""]
+    if len(lines):
+        raise InputError(
+            f"{path} names no subject (column {columns['subject']}) on {some_lines(lines)}. Complete "
+            "or remove these lines."
+        )
+    table = table.drop_duplicates()
     twice = sorted(set(table["subject"][table["subject"].duplicated()]))
     if twice:
         raise InputError(
@@ -47,22 +53,13 @@ def read_subjects(path: str | Path, columns: Mapping[str, str | None]) -> dict[s
     return {row["subject"]: row for row in table.to_dict("records")}
 
 
-def read_csv(path: str | Path, columns: Mapping[str, str], advice: str) -> pd.DataFrame:
-    """Return columns of a CSV as text without spaces around it; `columns` says what key names each."""
-    try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-        )
-    except (UnicodeError, ValueError, EOFError) as error:  # pandas' own are ValueErrors
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{path} cannot be read as a table: {reason}. Give a CSV in UTF-8."
-        ) from None
-    table.columns = [str(name).strip() for name in table.columns]
+def columns_of(path: str | Path, columns: Mapping[str, str], advice: str) -> pd.DataFrame:
+    """Return columns of a CSV as `rows_of` has them; `columns` says what key names each."""
+    header = header_of(path)
     for name, key in columns.items():
-        if name not in table:
+        if name not in header:
             raise InputError(
-                f"{path} has no column {name} ({key}); there are {few(list(table.columns), 20)}. "
+                f"{path} has no column {name} ({key}); there are {few(header, 20) or 'none at all'}. "
                 f"{advice}."
             )
-    return table[list(columns)].apply(lambda column: column.str.strip())
+    return rows_of(path, header)[list(columns)]
