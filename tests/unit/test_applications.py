@@ -1,5 +1,6 @@
 """What the report says of applications: claims follow the numbers, and every number is shown."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,15 @@ from workflow_scripts.common.privacy import without_folders
 from workflow_scripts.common.references import references
 from workflow_scripts.common.schemas import ENOUGH_PATIENTS, MACRO
 from workflow_scripts.common.tables import checked, table_of, write_table
-from workflow_scripts.report.applications import FIGURES, NAMES, blocks, by_entry
+from workflow_scripts.report import applications
+from workflow_scripts.report.applications import (
+    CONTENT,
+    FIGURES,
+    NAMES,
+    blocks,
+    by_entry,
+    in_order,
+)
 from workflow_scripts.report.restorations import Task, finding, headline, restoration
 from workflow_scripts.report.searches import headline as search_headline
 from workflow_scripts.report.searches import lead as search_lead
@@ -413,6 +422,44 @@ def test_files_find_their_entry_and_folder():
     }
 
 
+def test_factors_stand_in_the_order_of_their_numbers():
+    assert [name for name, _ in in_order({"x16": {}, "x2": {}, "x4": {}})] == ["x2", "x4", "x16"]
+
+
+def asked(config: dict, name: str, entry: str) -> str:
+    """What the page says was asked of an entry, with the settings of `config`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(applications, "summary_of", lambda *_: None)
+        patch.setattr(applications, "restoration", lambda *_: {"lead": []})
+        patch.setattr(applications, "search", lambda *_: {})
+        patch.setattr(applications, "read_table", lambda *_: None)
+        patch.setattr(applications, "scatter", lambda *_: "")
+        folders = {"": {"uncertainty.parquet": ""}}
+        return CONTENT[name](config, config[name][entry], folders)["asked"]
+
+
+def test_a_study_without_non_local_means_says_nothing_of_them(defaults):
+    assert "non-local" in asked(defaults, "denoising", "films")
+    study = defaults["denoising"]["films"]
+    methods = {name: method for name, method in study["methods"].items() if name != "nlm"}
+    config = defaults | {"denoising": {"films": study | {"methods": methods, "reference": "unet"}}}
+    assert "non-local" not in asked(config, "denoising", "films")
+
+
+def test_the_page_says_what_a_model_knows_and_what_it_is_held_against_does_not(defaults):
+    said = asked(defaults, "inpainting", "films")
+    assert "with 50 steps, jumps of 5 and 5 resamplings" in said
+    assert "told the test image’s own finding, as far as known; the biharmonic answer knows" in said
+    models = copy.deepcopy(defaults["models"])
+    models["recommended"]["conditions"] = ["finding", "view", "age"]
+    said = asked(defaults | {"models": models}, "inpainting", "films")
+    assert "own finding, view and age, as" in said
+    said = asked(defaults, "anomaly", "pathology")
+    assert "the mean of its largest 5\u00a0% the score" in said
+    assert "learned from all classes with their labels" in said
+    assert "chosen on labelled validation images; the autoencoder has seen healthy" in said
+
+
 def test_settings_come_in_blocks_that_lack_nothing():
     settings = {
         "seed": 1,
@@ -496,7 +543,8 @@ def write_applications(folder: Path, config: dict) -> dict:
 def shown(tmp_path_factory, defaults, root) -> tuple[dict, str]:
     """A configuration that shows all applications, and the page."""
     folder = tmp_path_factory.mktemp("shown")
-    config = defaults | {"report": {"applications": list(NAMES)}}
+    judges = defaults["evaluate"] | {"lpips": ["alex", "squeeze"]}
+    config = defaults | {"report": {"applications": list(NAMES)}, "evaluate": judges}
     artefacts = write_artefacts(folder, config)
     artefacts["applications"] = write_applications(folder, config)
     render(folder / "index.html", root, config=config, **artefacts)
@@ -526,6 +574,8 @@ def test_the_page_has_a_section_for_each_application_that_is_named(shown):
     assert (
         "the trained models given, each by itself and not corrected for their number" in page.text
     )
+    assert "the more methods and conditions, the more of them leave out 0 by chance" in page.text
+    assert "LPIPS: of the network alex." in page.text
     assert "/home/" not in html
 
 
@@ -582,6 +632,10 @@ def test_applications_that_are_shown_are_cited(defaults):
     for name, author in works.items():
         assert author in cited(name)
         assert not any(other in cited(name) for key, other in works.items() if key != name)
+    assert "Baur" in cited("anomaly") and "Wolleb" in cited("anomaly")
+    # How it is drawn: healing is by DDIM always, denoising where its sweep names it.
+    assert "Denoising Diffusion Implicit Models" not in cited("inpainting", "superresolution")
+    assert all("Denoising Diffusion Implicit Models" in cited(n) for n in ("anomaly", "denoising"))
     assert "Gudbjartsson" not in cited("denoising")
     study = defaults["denoising"]["films"]
     rician = {"films": study | {"noise": study["noise"] | {"kind": "rician"}}}

@@ -5,12 +5,10 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.schemas import TOP
 
 # Standard deviation of the smoothing, as a share of the width: 2 pixels of 64.
 SMOOTHING = 1 / 32
-# An image's score is the mean over this share of its pixels, the ones with the largest residuals: about
-# the size of a finding, so that neither one pixel decides nor the healthy rest of the film.
-TOP = 0.05
 LEVELS = 256  # thresholds of a residual map, one per grey level
 
 

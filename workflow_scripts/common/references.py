@@ -163,6 +163,15 @@ ANODDPM = (
     "Wyatt J, Leach A, Schmon SM, Willcocks CG. AnoDDPM: Anomaly Detection with Denoising Diffusion "
     "Probabilistic Models using Simplex Noise. CVPR Workshops 2022."
 )
+WOLLEB = (
+    "Wolleb J, Bieder F, Sandkühler R, Cattin PC. Diffusion Models for Medical Anomaly Detection. "
+    "MICCAI 2022."
+)
+BAUR = (
+    "Baur C, Denner S, Wiestler B, Navab N, Albarqouni S. Autoencoders for Unsupervised Anomaly "
+    "Segmentation in Brain MR Images: A Comparative Study. Medical Image Analysis 2021;69:101952. "
+    "(autoencoder)"
+)
 OWEN = "Owen AB. The Pigeonhole Bootstrap. Annals of Applied Statistics 2007;1:386–411."
 
 
@@ -173,15 +182,37 @@ def references(config: dict) -> list[str]:
     samplers = config["samplers"].values()
     extractors = config["evaluate"]["extractors"]
     shown = config["report"]["applications"]
-    denoisings = config["denoising"].values() if "denoising" in shown else []
+
+    def entries(name: str) -> list[dict]:
+        """Return the entries of an application that is shown."""
+        return list(config[name].values()) if name in shown else []
+
+    denoisers = [
+        (study, method)
+        for study in entries("denoising")
+        for method in study["methods"].values()
+        if method["kind"] == "diffusion"
+    ]
+    recipes = [
+        *(one["diffusion"] for one in (*models, *entries("superresolution"))),
+        *(method["diffusion"] for _, method in denoisers),
+    ]
+    ways = [
+        *samplers,
+        *(entry["sampler"] for entry in entries("superresolution")),
+        *(study["sampler"] | method["sampler"] for study, method in denoisers),
+        *({"method": way} for study in entries("denoising") for way in study["sweep"]["samplers"]),
+        *(entry["sampler"] for entry in entries("inpainting")),
+        *({"method": "ddim"} for _ in entries("anomaly")),
+    ]
 
     def diffusion(key: str, *values: str | bool) -> bool:
         """Whether a model has one of these values; not every process has every key."""
-        return any(model["diffusion"].get(key) in values for model in models)
+        return any(recipe.get(key) in values for recipe in recipes)
 
     def sampling(key: str, *values: str) -> bool:
-        """Whether a sampler has one of these values."""
-        return any(sampler[key] in values for sampler in samplers)
+        """Whether something is drawn so; not every way to draw has every key."""
+        return any(way.get(key) in values for way in ways)
 
     edm = diffusion("process", "edm") or sampling("method", "heun", "edm")
     chosen = [
@@ -224,12 +255,14 @@ def references(config: dict) -> list[str]:
         (bool(config["readers"]), OWEN),
         (bool({"denoising", "inpainting", "superresolution"} & set(shown)), SSIM),
         ("denoising" in shown, NLM),
-        (any(study["noise"]["kind"] == "rician" for study in denoisings), RICIAN),
+        (any(study["noise"]["kind"] == "rician" for study in entries("denoising")), RICIAN),
         ("inpainting" in shown, REPAINT),
         ("inpainting" in shown, BIHARMONIC),
         ("superresolution" in shown, SR3),
         ("superresolution" in shown, KEYS),
+        ("anomaly" in shown, WOLLEB),
         ("anomaly" in shown, ANODDPM),
+        ("anomaly" in shown, BAUR),
     ]
     found = [text for wanted, text in chosen if wanted]
     data = found[:1] if kind == "nih" else []

@@ -429,6 +429,9 @@ RESTORATION_SUMMARY = table(
 # anomaly. Of each image and each way to make it healthy: `level` is noise over signal, 0 for the
 # autoencoder, which sees it as it is; where the finding is known, its `region` is a share of the image.
 METHODS = ("gaussian", "simplex", "autoencoder")
+# An image's score is the mean over this share of its pixels, the ones with the largest residuals: about
+# the size of a finding, so that neither one pixel decides nor the healthy rest of the film.
+TOP = 0.05
 AUTOENCODER_LOG = table(
     {
         "step": counted(),

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from workflow_scripts.common import schemas
-from workflow_scripts.common.numbers import count, fixed, setting
+from workflow_scripts.common.numbers import count, fixed, percent, setting
 from workflow_scripts.common.privacy import without_folders
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.report.comparisons import listed
@@ -129,15 +129,20 @@ def figures(name: str, folders: Mapping[str, Files]) -> list[dict[str, Any]]:
             # A folder holds what belongs to one factor of enlargement: x2.
             "caption": f"{folder.replace('x', 'Factor ')}: {caption}" if folder else caption,
         }
-        for folder, files in sorted(folders.items())
+        for folder, files in in_order(folders)
         for file, caption in FIGURES[name].items()
     ]
 
 
 def summary_of(folders: Mapping[str, Files], schema: Any) -> pd.DataFrame:
     """Return the summaries of an entry's folders under one another."""
-    parts = [read_table(files["summary.parquet"], schema) for _, files in sorted(folders.items())]
+    parts = [read_table(files["summary.parquet"], schema) for _, files in in_order(folders)]
     return pd.concat(parts, ignore_index=True)
+
+
+def in_order(folders: Mapping[str, Files]) -> list[tuple[str, Files]]:
+    """Return folders by their numbers: x2 before x16."""
+    return sorted(folders.items(), key=lambda item: (len(item[0]), item[0]))
 
 
 def denoising(config: Mapping, settings: Mapping, folders: Mapping[str, Files]) -> dict[str, Any]:
@@ -167,13 +172,14 @@ def denoising(config: Mapping, settings: Mapping, folders: Mapping[str, Files]) 
     )
     found = restoration(summary, task)
     uncertainty = read_table(folders[""]["uncertainty.parquet"], schemas.UNCERTAINTY)
+    tuned = " The strength of non-local means was chosen on validation patches."
     return found | {
         "asked": (
             f"Patches of {square(settings['patches']['size'])} pixels with {noise['kind']} noise of "
             f"variance σ² = {listed([f'{v:g}' for v in noise['variances']])}, where black is 0 and white "
             "is 1. Learned methods have the same network, but for the channels of the noisy patch, "
-            f"and took the same {count(settings['training']['steps'])} steps. The strength of non-local "
-            "means was chosen on validation patches."
+            f"and took the same {count(settings['training']['steps'])} steps."
+            f"{tuned if any(m['kind'] == 'nlm' for m in methods.values()) else ''}"
         ),
         "lead": [*found["lead"], scatter(uncertainty, task)],
     }
@@ -215,11 +221,13 @@ def inpainting(config: Mapping, settings: Mapping, folders: Mapping[str, Files])
         asked=("repaint",),
     )
     sampler = settings["sampler"]
+    told = config["models"][settings["model"]]["conditions"]
     return restoration(summary_of(folders, schemas.RESTORATION_SUMMARY), task) | {
         "asked": (
-            f"The model {settings['model']} fills in by RePaint’s resampling: {sampler['steps']} "
-            f"steps, each level come to {sampler['resamples']} times. What is not hidden is left as it "
-            "is. PSNR, SSIM and absolute error are of the hidden part, LPIPS of the whole image."
+            f"The model {settings['model']} fills in by RePaint’s resampling, with {sampler['steps']} "
+            f"steps, jumps of {sampler['jump_length']} and {sampler['resamples']} resamplings. It is told "
+            f"the test image’s own {listed(told)}, as far as known; the biharmonic answer knows of "
+            "nothing but the image. What is not hidden is left as it is. PSNR, SSIM and absolute error are of the hidden part, LPIPS of the whole image."
         )
     }
 
@@ -257,8 +265,11 @@ def anomaly(config: Mapping, settings: Mapping, folders: Mapping[str, Files]) ->
         "asked": (
             f"Each image is noised up to σ/α = {listed([setting(level) for level in settings['levels']])} "
             f"and denoised as “{settings['healthy']}”, with guidance {setting(settings['guidance'])}. How "
-            "far the two are apart is the map, the mean of its largest 5 % the score. The autoencoder, "
-            "trained on healthy images, reconstructs the image as it is."
+            f"far the two are apart is the map, the mean of its largest {percent(schemas.TOP)} the score. "
+            "The autoencoder reconstructs the image as it is. The two are not told the same: the "
+            "diffusion model has learned from all classes with their labels, and its level is chosen on "
+            "labelled validation images; the autoencoder has seen healthy images alone, and nothing of "
+            "it is chosen by findings."
         )
     }
 

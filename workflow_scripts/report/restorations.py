@@ -1,8 +1,9 @@
 """Restored images on the page: each method against the classical one, and what may be said of it.
 
 Nearer or farther is a method whose paired 95 % interval excludes 0, of enough patients; where it
-holds 0 nothing is claimed. What is said of several conditions at once holds in each of them, so that
-their number gives chance no more than one interval does.
+holds 0 nothing is claimed. What is said of all conditions at once holds in each of them, so that their
+number gives chance no more than one interval does. Where conditions differ, and of several methods,
+each interval stands for itself: the more there are, the more leave out 0 by chance. The page says so.
 """
 
 from collections.abc import Mapping
