@@ -165,6 +165,7 @@ def test_an_image_of_no_numbers_is_rejected_with_its_place(tmp_path):
         (np.array([3.0, -1.0]), ["3", "-1"]),
         (np.array([2**63 + 5, 1], np.uint64), ["9223372036854775813", "1"]),
         (np.array([b" benign ", b"malign"]), ["benign", "malign"]),
+        (np.array(["Läsion".encode(), b"b"]), ["Läsion", "b"]),
         (np.array(["Läsion", "b"], dtype=h5py.string_dtype()), ["Läsion", "b"]),
     ],
 )

@@ -1,5 +1,6 @@
 """Custody on a small folder: what is read from outside, what is stale, and what the page says of it."""
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,8 @@ from tests.volumes import write_brains, write_digits, write_patches
 from workflow_scripts.acquire.data_files import data_files, names_of
 from workflow_scripts.acquire.hash_files import hash_files
 from workflow_scripts.acquire.list_images import array_images, list_images, volume_images
+from workflow_scripts.acquire.subjects import read_column
+from workflow_scripts.audit import raw_files
 from workflow_scripts.audit.audit import audit
 from workflow_scripts.audit.claims import tried
 from workflow_scripts.audit.counts import counts
@@ -395,6 +398,16 @@ def test_what_files_say_is_held_against_the_label_table(folder, kind):
     next(path for path in given if "y.h5" in path.name or "labels" in path.name).write_bytes(b"")
     (what,) = failing(given, patients)[claim]
     assert "it is not there any more as it was read" in what
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.CSV", "x.csv.gz", "x.CSV.GZ"])
+def test_what_a_table_says_is_read_as_it_was(name, tmp_path):
+    text = "\ufeffwho , label\n 1 ,A\n\n,\n2 \n".encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text) if name.lower().endswith(".gz") else text)
+    for column, values in (("who", ["1", "2"]), ("label", ["A", ""])):
+        assert raw_files.column(str(path), column) == values
+        assert read_column(path, column, "key", "advice") == values
 
 
 def test_the_page_names_what_does_not_hold_and_escapes_it(folder):

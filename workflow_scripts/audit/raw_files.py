@@ -54,9 +54,11 @@ def stated_by_arrays(
 
 def column(path: str, name: str) -> list[str]:
     """Return a column of a CSV, or an array of an HDF5 file, as text."""
-    if path.endswith((".csv", ".csv.gz")):
+    if path.lower().endswith((".csv", ".csv.gz")):
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        return [value.strip() for value in table[name]]
+        table = table.fillna("").apply(lambda values: values.str.strip())
+        table.columns = table.columns.str.strip()
+        return list(table.loc[(table != "").any(axis=1), name])
     with h5py.File(path) as file:
         values = np.ravel(file[name][()])
     if values.dtype.kind in "biuf":

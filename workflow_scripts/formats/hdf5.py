@@ -124,7 +124,9 @@ def texts(array: h5py.Dataset) -> list[str]:
     kind = array.dtype.kind
     with told(array.file.filename):
         if h5py.check_string_dtype(array.dtype) is not None:
-            return [str(value).strip() for value in array.asstr(errors="replace")[:].ravel()]
+            # What calls itself ASCII, as byte strings of NumPy do, may be UTF-8 as well.
+            strings = array.asstr("utf-8", errors="replace")[:]
+            return [str(value).strip() for value in strings.ravel()]
         values = array[:].ravel() if kind in "biuf" else None
         if values is None or not (np.isfinite(values) & (values == np.rint(values))).all():
             name = array.name.lstrip("/")
