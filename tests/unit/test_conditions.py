@@ -229,3 +229,10 @@ def test_an_attribute_that_no_image_states_is_refused_by_name(attribute, column)
     message = re.escape(f"Remove {attribute} from the model's conditions")
     with pytest.raises(InputError, match=message):
         measured_conditions(["finding", attribute], VALUES["finding"], images)
+
+
+@pytest.mark.parametrize("name", ["age", "noise"])
+@pytest.mark.parametrize("values", [[], [0.04, 0.0025, 0.01], [1, 1], [0, float("nan")]])
+def test_numbers_between_which_is_interpolated_must_rise(name, values):
+    with pytest.raises(ValueError, match=f"values of {name} are to rise"):
+        Conditions({name: values})

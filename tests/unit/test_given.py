@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_training import CPU, DIFFUSION, MODEL, TRAINING, run, write_images
+from small_training import CPU, DIFFUSION, MODEL, TRAINING, VALUES, run, write_images
 
 from tests.untrained import untrained
 from workflow_scripts.common.pixels import to_input
@@ -28,9 +28,9 @@ def split(tmp_path):
     return read_split(*write_images(tmp_path), "train")
 
 
-def batches(split, of=(0, 1), regression=False, **settings):
+def batches(split, of=(0, 1), regression=False, known=KNOWN, **settings):
     settings = TRAINING | {"batch_size": 12} | settings
-    return Batches(split, KNOWN, settings, CPU, *of, make_degradation(NOISE), regression)
+    return Batches(split, known, settings, CPU, *of, make_degradation(NOISE), regression)
 
 
 def test_a_given_image_is_the_clean_one_with_noise_of_the_stated_variance(split):
@@ -42,6 +42,21 @@ def test_a_given_image_is_the_clean_one_with_noise_of_the_stated_variance(split)
         # E m² = a² + 2 σ² of Rice's distribution, whatever a is.
         found = (noisy**2 - clean**2).mean().item() / 2
         assert found == pytest.approx(variance, rel=0.1)
+
+
+@pytest.mark.parametrize("values", [{}, {"finding": VALUES["finding"]}])
+def test_the_given_image_is_as_noisy_whether_or_not_the_network_is_told(split, values):
+    settings = {"label_dropout": 0.0, "batch_size": 64}
+    known = Conditions(values | KNOWN.values)
+    told = batches(split, known=known, **settings)[0]
+    untold = batches(split, known=Conditions(values), **settings)[0]
+    for drawn in (told, untold):  # of variance 0.0025 about 0.1, and of 0.04 about 0.4
+        loud = (drawn.given - drawn.x0).flatten(1).std(dim=1) > 0.2
+        assert 16 < loud.sum() < 48
+        assert (drawn.given != drawn.x0).flatten(1).any(dim=1).all()
+        if drawn is told:
+            assert torch.equal(drawn.c[:, known.block("noise")][:, 1] == 1, loud)
+    assert torch.equal(told.c[:, : untold.c.shape[1]], untold.c)
 
 
 def test_the_given_image_is_hidden_with_the_conditions(split):
@@ -95,10 +110,12 @@ def coloured(shards, dtype=np.uint16):
     [
         {"given": NOISE, "conditions": ["noise"]},
         {"given": NOISE, "conditions": ["noise"], "diffusion": REGRESSION},
+        {"given": NOISE, "conditions": ["finding", "noise"]},
+        {"given": NOISE, "conditions": []},
         {"given": REDUCTION, "conditions": []},
         {"conditions": []},
     ],
-    ids=["noise", "regression", "reduction", "unconditional"],
+    ids=["noise", "regression", "finding", "untold", "reduction", "unconditional"],
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_training_goes_through_to_images(tmp_path, model, channels):

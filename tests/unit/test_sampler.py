@@ -55,6 +55,7 @@ def models(tmp_path_factory):
     untrained(folder / "elsewhere", VP_SDE, seed=2)
     untrained(folder / "karras", EDM, seed=3)
     untrained(folder / "blind", conditions={"finding": ["No Finding", "Effusion"]})
+    untrained(folder / "shown", given={"kind": "reduction", "factor": 2})
     return folder
 
 
@@ -338,10 +339,17 @@ def test_a_guide_of_another_process_sees_the_same_noise_over_signal(
         torch.testing.assert_close(x, other.sigma * eps)
 
 
-def test_a_guide_that_knows_other_conditions_is_refused(models, model):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("blind", "knows the conditions"),
+        ("shown", "knows given images None, its guide .*reduction"),
+    ],
+)
+def test_a_guide_that_knows_other_things_is_refused(models, model, name, message):
     c, seeds = asked(model, 1)
-    with pytest.raises(InputError, match="conditions"):
-        sample(model, c, seeds, {}, guide=load_model(models / "blind"))
+    with pytest.raises(InputError, match=message):
+        sample(model, c, seeds, {}, guide=load_model(models / name))
 
 
 # The steps

@@ -8,6 +8,7 @@ several ones; an age, or a variance, lies between two columns and has a share in
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -36,11 +37,22 @@ class Conditions:
     values : for each attribute (any of finding, view, sex, age, noise) its values, in the order of their
         columns; of age and noise the numbers between which is interpolated, rising. Kept as `values`, in the
         order of COLUMN, fit for JSON.
+
+    Raises
+    ------
+    InputError
+        For another attribute.
+    ValueError
+        If the numbers of age or noise do not rise, or there are none.
     """
 
     def __init__(self, values: Mapping[str, Sequence]):
         refuse_unknown(values, COLUMN, "attribute")
         self.values = {name: list(values[name]) for name in COLUMN if name in values}
+        for name in ("age", "noise"):
+            known = self.values.get(name, [0])
+            if not known or any(not low < high for low, high in pairwise(known)):
+                raise ValueError(f"the values of {name} are to rise, each once, and not {known}")
         self.blocks, start = {}, 0
         for name, known in self.values.items():
             self.blocks[name] = slice(start, start + len(known) + 1)
@@ -198,8 +210,8 @@ def measured_conditions(
         if stated.empty:
             raise InputError(
                 f"the label table states no {name} of any training image, so no model can learn "
-                f"it. Remove {name} from the model's conditions, or name the table's column in "
-                "dataset.folder.columns."
+                f"it. Remove {name} from the model's conditions, or, of the kinds folder, dicom and "
+                "nifti, name the table's column in `columns` of the data set."
             )
         if name == "finding":
             values[name] = list(classes)

@@ -253,16 +253,17 @@ def guided(
 
 
 def refuse_foreign(model: Model, guide: Model) -> None:
-    """Raise an `InputError` unless a guide takes the same images and conditions as the model."""
+    """Raise an `InputError` unless a guide takes the same images, given ones too, and conditions."""
     for what, of, other in (
         ("images of size", model.image_size, guide.image_size),
         ("channels", model.channels, guide.channels),
+        ("given images", model.facts.get("given"), guide.facts.get("given")),
         ("the conditions", model.conditions.values, guide.conditions.values),
     ):
         if of != other:
             raise InputError(
                 f"autoguidance: the model knows {what} {of}, its guide {other}. Give both models "
-                "the same conditions, or choose another guide."
+                "the same, or choose another guide."
             )
 
 

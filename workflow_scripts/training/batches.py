@@ -130,12 +130,11 @@ class Batches:
         self.pixels = Pixels(split.store, device)
         self.conditions, self.degradation = conditions, degradation
         self.regression, self.eps = regression, eps
-        if "noise" in conditions.values:
-            self.variances = torch.tensor(degradation.variances, device=device)
-            self.c = encoded_variances(conditions, degradation).to(device)
-        else:
-            self.variances = None
-            self.c = conditions.encode(split.table).to(device)
+        # What is said of each image, once with each variance that it may be given with.
+        variances = degradation.variances if degradation else []
+        self.variances = torch.tensor(variances, device=device)
+        tables = [split.table.assign(noise_variance=one) for one in variances or [np.nan]]
+        self.c = torch.stack([conditions.encode(table) for table in tables]).to(device)
         classes = split.table["class_id"].to_numpy()
         self.edges = class_probabilities(classes, settings["class_sampling"]).cumsum()
         self.size, self.seed = settings["batch_size"], settings["seed"]
@@ -155,28 +154,23 @@ class Batches:
         drop = torch.rand(n, 1 + len(self.conditions.attributes), generator=stream, device=device)
         x0 = self.pixels[positions]
         eps = self.eps((n, *x0.shape[1:]), stream)
-        which = torch.from_numpy(positions).to(device, non_blocking=True)
+        rows = torch.from_numpy(positions).to(device, non_blocking=True)
         if self.degradation is None:
-            c = self.conditions.dropped(self.c[which], self.label_dropout, drop[self.mine])
+            c = self.conditions.dropped(self.c[0, rows], self.label_dropout, drop[self.mine])
             return Batch(x0, eps[self.mine], u[self.mine], c)
         shape = (n, self.degradation.draws, *x0.shape[1:])
         normal = torch.randn(shape, generator=stream, device=device)[self.mine]
-        variance = torch.zeros(len(x0), device=device)
-        if self.variances is not None:
-            which = torch.randint(len(self.variances), (n,), generator=stream, device=device)
-            which = which[self.mine]
+        which, variance = torch.zeros_like(rows), torch.zeros(len(x0), device=device)
+        if len(self.variances):
+            drawn = torch.randint(len(self.variances), (n,), generator=stream, device=device)
+            which = drawn[self.mine]
             variance = self.variances[which]
         given = self.degradation(x0, normal, variance)
-        c = self.conditions.dropped(self.c[which], self.label_dropout, drop[self.mine])
+        c = self.conditions.dropped(self.c[which, rows], self.label_dropout, drop[self.mine])
         if self.regression:
             return Batch(x0, given - x0, u[self.mine], c)
         hidden = (drop[self.mine, 0] < self.label_dropout).view(-1, 1, 1, 1)
         return Batch(x0, eps[self.mine], u[self.mine], c, given.masked_fill(hidden, 0))
-
-
-def encoded_variances(conditions: Conditions, degradation: Degradation) -> Tensor:
-    """Return c of each variance of a degradation's noise: float32 (variances, width)."""
-    return conditions.encode(pd.DataFrame({"noise_variance": list(degradation.variances)}))
 
 
 def class_probabilities(classes: np.ndarray, sampling: str) -> np.ndarray:

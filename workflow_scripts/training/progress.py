@@ -48,7 +48,10 @@ class ProgressGrid:
         self.process, self.bf16, self.path = process, bf16, path
         findings = conditions.values.get("finding", [None])
         asked = [findings[k % len(findings)] for k in range(COLUMNS)]
-        self.c = torch.stack([conditions.vector(finding) for finding in asked]).to(device)
+        variance = torch.zeros(COLUMNS) if degradation is None else degradation.in_turn(COLUMNS)
+        noises = variance.tolist() if "noise" in conditions.values else [None] * COLUMNS
+        told = [conditions.vector(name, noise=v) for name, v in zip(asked, noises, strict=True)]
+        self.c = torch.stack(told).to(device)
         stream = torch.Generator().manual_seed(seed_for("progress"))
         shape = (COLUMNS, store.channels, store.size, store.size)
         noise = process.eps(shape, stream)
@@ -61,10 +64,6 @@ class ProgressGrid:
             return
         x0 = to_input(store.gather(np.arange(COLUMNS) % len(store)), device)
         normal = torch.randn(COLUMNS, degradation.draws, *shape[1:], generator=stream).to(device)
-        variance = torch.zeros(COLUMNS)
-        if "noise" in conditions.values:
-            variance = torch.tensor(degradation.variances).repeat(COLUMNS)[:COLUMNS]
-            self.c = torch.stack([conditions.vector(noise=v) for v in variance.tolist()]).to(device)
         given = degradation(x0, normal, variance.to(device))
         if isinstance(process, Regression):
             self.x, self.levels = given, [process.level(0.0)]

@@ -1,7 +1,6 @@
 """The loss on held-out images, always at the same noise, so that two networks can be compared."""
 
 import numpy as np
-import pandas as pd
 import torch
 
 from workflow_scripts.common.pixels import to_input
@@ -41,11 +40,8 @@ def validation_loss(
     count = min(VALIDATION_IMAGES, len(split.table))
     chosen = np.linspace(0, len(split.table) - 1, count).astype(np.int64)
     u = (torch.randperm(count, generator=stream) + 0.5) / count
-    known = split.table.iloc[chosen]
-    variance = torch.zeros(count)
-    if "noise" in conditions.values:  # each in turn
-        variance = torch.tensor(degradation.variances).repeat(count)[:count]
-        known = pd.DataFrame({"noise_variance": variance.double().numpy()})
+    variance = torch.zeros(count) if degradation is None else degradation.in_turn(count)
+    known = split.table.iloc[chosen].assign(noise_variance=variance.double().numpy())
     c = conditions.encode(known)
     total = 0.0
     for start in range(0, count, BATCH):
