@@ -322,7 +322,7 @@ if KIND in ("nifti", "hdf5", "idx"):
             f"{DATA}/logs/list_images.log",
         benchmark:
             f"{DATA}/benchmarks/list_images.tsv"
-        threads: 4
+        threads: 4 if KIND == "nifti" else 1  # which reads several volumes at a time
         params:
             config=lambda w: canonical(
                 kind=KIND,

@@ -199,6 +199,15 @@ def test_arrays_may_stand_in_groups_and_every_image_may_be_its_own_subject(tmp_p
     assert [entry.patient_id for entry in entries("hdf5", settings)] == ["a/000000", "a/000001"]
 
 
+@pytest.mark.parametrize("character", ["\r", "\n", "\x00", "\x1b"])
+def test_what_would_end_a_line_of_the_label_table_is_refused(tmp_path, character):
+    settings = single(tmp_path, images=np.ones((2, 3, 3), np.uint8), labels=[0, 1], subjects=[1, 2])
+    found = entries("hdf5", settings | {"findings": {"0": f"a{character}b"}})
+    with pytest.raises(InputError, match=r"findings of 'a/000000' is .* control character"):
+        decoded("hdf5", settings, found, tmp_path)
+    assert not (tmp_path / "listing.parquet").exists()
+
+
 def test_a_file_that_was_changed_after_it_was_listed_is_refused(tmp_path):
     write_digits(tmp_path, {"train": 9, "t10k": 6})
     settings = settings_of("idx", tmp_path, DIGITS)
@@ -209,6 +218,9 @@ def test_a_file_that_was_changed_after_it_was_listed_is_refused(tmp_path):
     source = {"kind": "idx", "channels": 1, "images": str(tmp_path)}
     inputs = {"listing": tmp_path / "listing.parquet", "data": tmp_path / "data.parquet"}
     with pytest.raises(InputError, match="t10k-images-idx3-ubyte was changed"):
+        list(images_of(source, "part_001", inputs))
+    path.write_bytes(idx_bytes(np.zeros((3, 16, 8), np.uint8)))  # of as many bytes
+    with pytest.raises(InputError, match="t10k-images-idx3-ubyte has no row 5 any more"):
         list(images_of(source, "part_001", inputs))
 
 
@@ -241,6 +253,23 @@ def test_the_tables_and_lists_say_what_was_found(tmp_path):
     table = pd.read_csv(outputs["labels"], dtype=str, keep_default_na=False)
     assert table["patient_id"].tolist() == [entry.patient_id for entry in found]
     assert list(table) == ["image_id", "patient_id", "findings", "age", "sex"]
+
+
+@pytest.mark.parametrize("dropped", [["a/000001"], ["b", "b"]])
+def test_images_of_one_name_are_refused_and_nothing_is_written(tmp_path, dropped):
+    settings = single(tmp_path, images=np.ones((2, 3, 3), np.uint8), labels=[0, 1], subjects=[1, 2])
+    outputs = {name: tmp_path / f"{name}.parquet" for name in ("listing", "dropped")}
+    outputs |= {"labels": tmp_path / "labels.csv"}
+    with pytest.raises(InputError, match=f"1 images are called as another one is: {dropped[0]}"):
+        list_images(entries("hdf5", settings), dropped, ["part_001"], outputs)
+    assert not any(path.exists() for path in outputs.values())
+
+
+def test_two_files_whose_images_would_have_the_same_names_are_refused(tmp_path):
+    settings = single(tmp_path, images=np.ones((2, 3, 3), np.uint8), labels=[0, 1], subjects=[1, 2])
+    found = entries("hdf5", settings)
+    with pytest.raises(InputError, match="2 images are called as another one is: a/000000"):
+        decoded("hdf5", settings, [*found, *found], tmp_path)
 
 
 def test_more_jobs_than_images_are_refused(tmp_path):
@@ -469,6 +498,15 @@ def test_what_is_downloaded_is_what_the_files_name(tmp_path):
         data_files("hdf5", settings)
 
 
+def test_a_table_of_the_user_is_named_as_it_lies_there(tmp_path):
+    single(tmp_path, images=GOOD["images"])
+    (tmp_path / "y.csv.gz").write_bytes(gzip.compress(b"labels,subjects\n1,a\n0,b\n1,c\n0,d\n"))
+    files = [{"images": "a.h5", "labels": "y.csv", "subjects": "y.csv", "split": None}]
+    settings = settings_of("hdf5", tmp_path, files)
+    assert names_of(settings["files"][0]) == ["a.h5", "y.csv.gz", "y.csv.gz"]
+    assert [entry.findings for entry in entries("hdf5", settings)] == ["1", "0", "1", "0"]
+
+
 def test_idx_files_are_named_as_they_lie_there(tmp_path):
     (tmp_path / "i.gz").touch()
     (tmp_path / "l").touch()
@@ -487,7 +525,20 @@ def test_a_compressed_hdf5_file_of_the_user_is_to_be_unpacked_by_them(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["../x.h5", "/x.h5", ".x.h5", "labels.csv", "part_001.h5", "listing.parquet", "x.exe", ""],
+    [
+        "../x.h5",
+        "/x.h5",
+        ".x.h5",
+        "labels.csv",
+        "part_001.h5",
+        "listing.parquet",
+        "x.exe",
+        "",
+        "listing.parquet.gz",
+        "data_files.parquet.gz",
+        "train_val_list.txt.gz",
+        "labels.csv.gz",
+    ],
 )
 def test_a_manifest_names_no_file_that_is_another(tmp_path, name):
     manifest = tmp_path / "m.tsv"

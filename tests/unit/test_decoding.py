@@ -199,6 +199,11 @@ def test_8_bits_without_a_window_are_shown_as_they_are():
     np.testing.assert_array_equal(decoded, FILM)
 
 
+def test_among_colour_it_has_all_channels_alike():
+    decoded, _ = decode(dicom(FILM), channels=3)
+    np.testing.assert_array_equal(decoded, np.repeat(FILM[..., None], 3, axis=2))
+
+
 def test_monochrome1_is_the_negative():
     for pixels, more in ((FILM, {}), (DEEP, {"WindowCenter": 2000, "WindowWidth": 3000})):
         plain, _ = decode(dicom(pixels, **more))

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.volumes import head, stored, write_brains, write_nifti
-from workflow_scripts.acquire.entries import Place
 from workflow_scripts.acquire.list_images import volume_images
 from workflow_scripts.acquire.subjects import read_subjects
 from workflow_scripts.acquire.volumes import Volume, called, images_of_volume, measured, volumes_of
@@ -21,7 +20,8 @@ from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import LISTING
 from workflow_scripts.common.tables import table_of
 from workflow_scripts.formats import nifti
-from workflow_scripts.formats.nifti import aspect, grey, open_scan, plane, slices
+from workflow_scripts.formats.images import Place, window
+from workflow_scripts.formats.nifti import aspect, open_scan, plane, slices
 from workflow_scripts.tensors.reduction import reduce
 
 RNG = np.random.default_rng(3)
@@ -232,7 +232,7 @@ def test_percentiles_are_those_of_the_whole_volume(tmp_path):
     ((low, high),) = measures(path, percentiles=(1, 99)).limits
     assert (low, high) == tuple(np.percentile(head(4), (1, 99)))
     values = np.array([low - 1, low, (low + high) / 2, high, high + 1])
-    np.testing.assert_allclose(grey(values, low, high), [0, 0, 127.5, 255, 255], atol=1e-4)
+    np.testing.assert_allclose(window(values, low, high), [0, 0, 127.5, 255, 255], atol=1e-4)
 
 
 def test_a_volume_of_one_value_has_nothing_to_see(tmp_path):
@@ -256,7 +256,9 @@ def test_of_four_dimensions_each_volume_gives_its_slices(tmp_path, codes):
     images = list(slices(listing(entries), tmp_path, "axial"))
     for image, entry in zip(images, entries, strict=True):
         place = entry.places[0]
-        expected = grey(plane(series[..., place.frame], "axial", place.position), *found.limits[0])
+        expected = window(
+            plane(series[..., place.frame], "axial", place.position), *found.limits[0]
+        )
         np.testing.assert_array_equal(image.pixels, expected)
         assert image.image_id == entry.image_id
 
@@ -280,8 +282,23 @@ def test_some_slices_of_some_volumes_are_read_in_the_order_of_the_table(tmp_path
     for frame, position in places:
         np.testing.assert_array_equal(
             found[f"{frame}-{position}"],
-            grey(plane(series[..., frame], "coronal", position), 0, 99),
+            window(plane(series[..., frame], "coronal", position), 0, 99),
         )
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 2), (4, 3, 6, 3), (4, 5, 6)])
+def test_a_volume_that_was_changed_after_it_was_listed_is_named(tmp_path, shape):
+    places = [Place("a.nii.gz", 4, 0, 0.0, 99.0), Place("a.nii.gz", 1, 2, 0.0, 99.0)]
+    rows = (
+        {"image_id": str(n), "part": "p", "channel": 0, **place._asdict()}
+        for n, place in enumerate(places)
+    )
+    table = table_of(rows, LISTING)
+    write_nifti(tmp_path / "a.nii.gz", np.ones((4, 5, 6, 3), np.int16))
+    assert len(list(slices(table, tmp_path, "coronal"))) == 2
+    write_nifti(tmp_path / "a.nii.gz", np.ones(shape, np.int16))
+    with pytest.raises(InputError, match=r"a\.nii\.gz has no volume 2 or no slice 4 any more"):
+        list(slices(table, tmp_path, "coronal"))
 
 
 # -- whose files -----------------------------------------------------------------------------------
@@ -373,10 +390,10 @@ def test_channels_lie_side_by_side(tmp_path):
     for image, entry in zip(images, entries, strict=True):
         volume = head(int(entry.patient_id[-3:]), lesion=entry.patient_id[-1] in "02")
         first, second = entry.places
-        expected = grey(plane(volume, "axial", first.position), first.low, first.high)
+        expected = window(plane(volume, "axial", first.position), first.low, first.high)
         np.testing.assert_array_equal(image.pixels[..., 0], expected)
         half = (0.5 * volume).astype(np.int16)
-        expected = grey(plane(half, "axial", second.position), second.low, second.high)
+        expected = window(plane(half, "axial", second.position), second.low, second.high)
         np.testing.assert_array_equal(image.pixels[..., 1], expected)
 
 

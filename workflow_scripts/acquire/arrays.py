@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.acquire.entries import Entry, Place
+from workflow_scripts.acquire.entries import Entry
 from workflow_scripts.acquire.subjects import read_column
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import stem
 from workflow_scripts.formats import idx
 from workflow_scripts.formats.hdf5 import ADVICE, array_of, check_images, open_file, texts
+from workflow_scripts.formats.images import Place
 
 # What else may be meant where labels come without subjects.
 ALONE = "; or, if every image is its own subject, set dataset.hdf5.own_subjects to true"

@@ -15,7 +15,7 @@ def data_files(
 ) -> tuple[list[dict[str, str | None]], dict[str, Archive]]:
     """Return the files of each entry of `files`, and what has to be downloaded for them.
 
-    A file may be compressed where it is, and is then named with .gz, but HDF5 in a manifest, which
+    A file may be compressed where it is, and is then named with .gz; but of kind hdf5 what is downloaded
     is named as it is once unpacked.
 
     Parameters
@@ -51,12 +51,13 @@ def data_files(
         if there[0] in manifest:
             wanted[there[0]] = manifest[there[0]]
         if kind == "hdf5" and there[0] != name:
-            if settings["folder"] is not None and not name.endswith(".csv"):
+            if settings["folder"] is None:
+                return name
+            if not name.lower().endswith(".csv"):
                 raise InputError(
                     f"{settings['folder']}/{there[0]} is compressed, and rows of an HDF5 file are read "
                     "here and there: unpack it first (gunzip)."
                 )
-            return name
         return there[0]
 
     entries = []

@@ -3,19 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-
-class Place(NamedTuple):
-    """Where channels of an image lie, and which values are black and white if the kind measures that.
-
-    `file` is a path below the folder of the data or the stem of a file, `frame` a volume in it, from
-    0, `position` a slice or row.
-    """
-
-    file: str
-    position: int
-    frame: int = 0
-    low: float | None = None
-    high: float | None = None
+from workflow_scripts.formats.images import Place
 
 
 class Entry(NamedTuple):

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +22,7 @@ from workflow_scripts.common.schemas import DROPPED, LISTING
 from workflow_scripts.common.tables import table_of, write_table
 
 EMPTY = "empty slice"
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def list_images(
@@ -41,8 +44,12 @@ def list_images(
     Raises
     ------
     InputError
-        If there are fewer units than parts. Nothing is written then.
+        If there are fewer units than parts, if two images have the same id, or if what is said of one
+        cannot stand in a table. Nothing is written then.
     """
+    refuse_twins([*(one.image_id for one in images), *dropped])
+    for one in images:
+        refuse_control(one)
     units = {unit: number for number, unit in enumerate(dict.fromkeys(one.unit for one in images))}
     if len(units) < len(parts):
         raise InputError(
@@ -55,8 +62,8 @@ def list_images(
         for one in images
         for channel, place in enumerate(one.places)
     )
-    write_table(table_of(rows, LISTING), outputs["listing"], LISTING)
     lost = ({"image_id": name, "reason": EMPTY} for name in dropped)
+    write_table(table_of(rows, LISTING), outputs["listing"], LISTING)
     write_table(table_of(lost, DROPPED), outputs["dropped"], DROPPED)
     for name, splits in (
         ("train_val_list", ("train", "val")),
@@ -78,6 +85,26 @@ def list_images(
         len({one.patient_id for one in images}),
         len(dropped),
     )
+
+
+def refuse_twins(ids: Sequence[str]) -> None:
+    """Raise an `InputError` if two images have the same id."""
+    twins = [name for name, count in Counter(ids).items() if count > 1]
+    if twins:
+        raise InputError(
+            f"{len(twins)} images are called as another one is: {few(twins)}. They are called by their "
+            "files: rename these, or move them to another folder"
+        )
+
+
+def refuse_control(one: Entry) -> None:
+    """Raise an `InputError` if what is said of an image would end its line in the label table."""
+    for name in ("image_id", "patient_id", "findings", "age", "sex"):
+        if CONTROL.search(value := getattr(one, name)):
+            raise InputError(
+                f"{name} of {one.image_id!r} is {value!r}, with a line break or another control "
+                "character; correct it in the data set"
+            )
 
 
 def volume_images(settings: Mapping[str, Any], threads: int = 1) -> tuple[list[Entry], list[str]]:

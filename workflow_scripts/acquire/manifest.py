@@ -22,9 +22,11 @@ class Archive(NamedTuple):
     url: str
 
 
-# Files of other names would take the place of what the workflow writes beside them.
+# Files of other names would take the place of what the workflow writes beside them, some of them once
+# they are unpacked.
 FILE_NAME = re.compile(
-    r"(?!part_|labels\.csv)[A-Za-z0-9][A-Za-z0-9._-]*\.(h5|hdf5|csv|gz)|[a-z0-9-]+-ubyte"
+    r"(?!part_|labels\.csv)(?!.*\.(parquet|txt|json)\.gz)"
+    r"[A-Za-z0-9][A-Za-z0-9._-]*\.(h5|hdf5|csv|gz)|[a-z0-9-]+-ubyte"
 )
 
 
@@ -117,12 +119,15 @@ def digest(row: dict[str, str], where: str, name: str) -> str:
 
 
 def verify(path: str | Path, archive: Archive) -> None:
-    """Raise an `InputError` unless the file at `path` has the length and MD5 of the manifest."""
+    """Raise an `InputError` unless the file at `path` has the MD5 of the manifest, and its length.
+
+    A manifest of files may leave the length out.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such archive; the manifest lists it")
     size = path.stat().st_size
-    if size != archive.bytes:
+    if archive.bytes is not None and size != archive.bytes:
         problem = f"{size:,} bytes, expected {archive.bytes:,}"
         problem += " (cut short?)" if size < archive.bytes else ""
         raise InputError(f"{path}: {problem}. Fetch it again, or correct the manifest.")

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.acquire.entries import Entry, Place
+from workflow_scripts.acquire.entries import Entry
 from workflow_scripts.common.errors import InputError, few
 from workflow_scripts.common.runtime import log
-from workflow_scripts.formats.images import Unreadable, check_size
+from workflow_scripts.formats.images import Place, Unreadable, check_size
 from workflow_scripts.formats.nifti import AXES, SIDES, Scan, aspect, open_scan
 
 NO_FINDING = "No Finding"

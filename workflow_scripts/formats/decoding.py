@@ -54,7 +54,8 @@ def decode(content: bytes, channels: int = 1) -> tuple[np.ndarray, str]:
         # Imported here: archives of PNGs need none of pydicom's 50 MB.
         from workflow_scripts.formats.dicom import decode_dicom
 
-        return decode_dicom(content)
+        pixels, mode = decode_dicom(content)
+        return shaped(pixels[..., None], channels, 0), mode
     raise Unreadable("neither PNG nor JPEG nor DICOM" if content else "an empty file")
 
 

@@ -27,13 +27,27 @@ class Image(NamedTuple):
     aspect: float = 1.0
 
 
+class Place(NamedTuple):
+    """Where a channel of an image lies in a larger file, and which values are black and white if known.
+
+    `file` is a path below the folder of the data or the stem of a file, `frame` a volume in it, from
+    0, `position` a slice or row.
+    """
+
+    file: str
+    position: int
+    frame: int = 0
+    low: float | None = None
+    high: float | None = None
+
+
 def check_size(width: int, height: int) -> None:
     """Refuse what declares too many pixels, before memory is taken for them."""
     if not 0 < width * height <= LARGEST_IMAGE:
         raise Unreadable(f"declares {width} x {height} pixels; the limit is {LARGEST_IMAGE:,}")
 
 
-def grey(values: np.ndarray, low: float, high: float) -> np.ndarray:
+def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return values as grey levels: float32, `low` and below 0, `high` and above 255."""
     scaled = (values.astype(np.float64) - low) * (255 / (high - low))
     return scaled.clip(0, 255).astype(np.float32)

@@ -25,7 +25,7 @@ from nibabel.arrayproxy import ArrayProxy
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from workflow_scripts.common.errors import InputError
-from workflow_scripts.formats.images import Image, grey
+from workflow_scripts.formats.images import Image, Place, window
 
 # Along which axis of a volume in RAS+ slices are counted.
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -247,20 +247,15 @@ def aspect(affine: np.ndarray, axis: str) -> float:
     return float(sides[up] / sides[across])
 
 
-class Place(NamedTuple):
-    """Where a channel of an image lies, and which values are black and white: a row of LISTING."""
-
-    file: str
-    frame: int
-    position: int
-    low: float
-    high: float
-
-
 def slices(listing: pd.DataFrame, folder: str | Path, axis: str) -> Iterator[Image]:
     """Yield the images of rows of the table LISTING, whose files lie below `folder`.
 
     A file is read from front to back, once as long as its slices stand together in the table.
+
+    Raises
+    ------
+    InputError
+        As `open_scan`, and if a file has no longer what the table says.
     """
     rows = listing[["image_id", *Place._fields]].itertuples(index=False)
     images = (
@@ -269,15 +264,23 @@ def slices(listing: pd.DataFrame, folder: str | Path, axis: str) -> Iterator[Ima
     )
     for files, group in groupby(images, key=lambda image: [place.file for place in image[1]]):
         wanted: dict[int, list] = {}
+        last = 0
         for image_id, places in group:
             wanted.setdefault(places[0].frame, []).append((image_id, places))
+            last = max(last, places[0].position)
         with ExitStack() as stack:
             scans = [stack.enter_context(open_scan(Path(folder, file))) for file in files]
+            for scan in scans:
+                if max(wanted) >= scan.frames or last >= scan.shape[AXES[axis]]:
+                    raise InputError(
+                        f"{scan.path} has no volume {max(wanted)} or no slice {last} any more: it was "
+                        "changed while it was read. Run again."
+                    )
             tall = aspect(scans[0].affine, axis)
             for frame, volumes in enumerate(zip(*(scan.volumes() for scan in scans), strict=True)):
                 for image_id, places in wanted.get(frame, []):
                     channels = [
-                        grey(plane(volume, axis, place.position), place.low, place.high)
+                        window(plane(volume, axis, place.position), place.low, place.high)
                         for volume, place in zip(volumes, places, strict=True)
                     ]
                     pixels = channels[0] if len(channels) == 1 else np.stack(channels, axis=-1)

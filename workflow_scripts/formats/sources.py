@@ -15,7 +15,7 @@ from workflow_scripts.common.schemas import DATA_FILES, FILES, LISTING
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.formats.archives import Found, archive_images, folder_images
 from workflow_scripts.formats.decoding import decode
-from workflow_scripts.formats.images import Image, Unreadable, grey
+from workflow_scripts.formats.images import Image, Unreadable, window
 
 
 def images_of(source: Mapping[str, Any], part: str, inputs: Mapping[str, Any]) -> Iterator[Image]:
@@ -68,7 +68,7 @@ def of_part(table: str | Path, part: str, schema: Any = LISTING) -> pd.DataFrame
 
 
 def array_images(
-    path: str | Path, rows: pd.DataFrame, name: str, window: tuple[float, float] | None
+    path: str | Path, rows: pd.DataFrame, name: str, limits: tuple[float, float] | None
 ) -> Iterator[Image]:
     """Yield the images of rows of LISTING that are rows of an array in an HDF5 file."""
     from workflow_scripts.formats import hdf5
@@ -77,7 +77,7 @@ def array_images(
         array = hdf5.array_of(file, name)
         positions = rows["position"].to_numpy()
         if positions[-1] >= len(array):
-            raise InputError(f"{path}: {name} has no row {positions[-1]} any more")
+            raise InputError(f"{path}: {name} has no row {positions[-1]} any more. Run again.")
         ids = dict(zip(positions, rows["image_id"], strict=True))
         for position, values in enumerate(
             hdf5.rows(array, positions[0], positions[-1] + 1), start=positions[0]
@@ -85,17 +85,17 @@ def array_images(
             if position in ids:
                 place = f"{Path(path).name}, row {position} of {name}"
                 pixels = levels(
-                    values.reshape(values.shape[:2]) if values.shape[2:] == (1,) else values, window
+                    values.reshape(values.shape[:2]) if values.shape[2:] == (1,) else values, limits
                 )
                 yield Image(ids[position], place, pixels, str(values.dtype))
 
 
-def levels(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray | Unreadable:
-    """Return stored values as grey levels: by a window, or uint8 as they are and uint16 over its range."""
+def levels(values: np.ndarray, limits: tuple[float, float] | None) -> np.ndarray | Unreadable:
+    """Return stored values as grey levels: by `limits`, or uint8 as they are and uint16 over its range."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         return Unreadable("values that are no number (NaN or infinite)")
-    if window is not None:
-        return grey(values, *window)
+    if limits is not None:
+        return window(values, *limits)
     return values if values.dtype == np.uint8 else values / np.float32(257)
 
 
@@ -105,6 +105,8 @@ def idx_images(path: str | Path, rows: pd.DataFrame) -> Iterator[Image]:
 
     ids = dict(zip(rows["position"], rows["image_id"], strict=True))
     with idx.open_array(path, dimensions=3) as array:
+        if max(ids) >= array.shape[0]:
+            raise InputError(f"{path} has no row {max(ids)} any more. Run again.")
         for position, pixels in enumerate(array.rows()):
             if position in ids:
                 yield Image(ids[position], f"{Path(path).name}, row {position}", pixels, "uint8")
