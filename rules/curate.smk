@@ -12,12 +12,18 @@ HOW_SPLIT = {
         else ("method", "fractions", "seed")
     )
 }
-# The lists of `official`: the user's, or those that list_images writes.
-SPLIT_LISTS = {
-    name: config["split"][name] or STATED_SPLITS[name]
+# The lists of `official`: the user's, before those that list_images writes, whose list for validation
+# goes with its own for training.
+GIVEN_LISTS = {
+    name: config["split"][name]
     for name in ("train_val_list", "val_list", "test_list")
-    if OFFICIAL and (config["split"][name] or name in STATED_SPLITS)
+    if OFFICIAL and config["split"][name] is not None
 }
+SPLIT_LISTS = {
+    name: path
+    for name, path in STATED_SPLITS.items()
+    if name != "val_list" or "train_val_list" not in GIVEN_LISTS
+} | GIVEN_LISTS
 SPLIT_FILES = {name: f"{DATA}/splits/{name}.csv" for name in ("train", "val", "test")}
 
 

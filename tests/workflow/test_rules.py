@@ -53,12 +53,15 @@ def of_kind(kind: str, folder: Path) -> tuple[dict, tuple[str, ...]]:
     nifti = {"images": images, "labels": labels, "files": r"(?P<subject>.*)\.nii"}
     nifti["columns"] = {"findings": "findings", "age": "age"}
     hdf5 = {"manifest": str(folder / "files.tsv")}
-    hdf5["files"] = [{"images": "x.h5", "subjects": "x.csv", "split": "train"}]
+    hdf5["files"] = [{"images": "x.h5", "subjects": "x.csv", "split": "val"}]
     idx = {"folder": images, "files": [{"images": "i", "labels": "l", "split": "test"}]}
     official = {"split": {"method": "official"}}
     given = {
         "nifti": {"dataset": {"kind": "nifti", "nifti": nifti}},
-        "hdf5": {"dataset": {"kind": "hdf5", "hdf5": hdf5}} | official,
+        "hdf5": {
+            "dataset": {"kind": "hdf5", "hdf5": hdf5},
+            "split": official["split"] | {"train_val_list": labels, "test_list": labels},
+        },
         "idx": {"dataset": {"kind": "idx", "idx": idx}} | official,
         "nih": {"dataset": {"kind": "nih"}},
         "nih in a folder": {
@@ -194,6 +197,17 @@ def test_a_planted_fault_is_found(plans, plant, found):
             planted[name] = value
     assert any(found in fault for fault in faults([planted, other]))
     assert list(faults([one, other])) == []
+
+
+def test_a_stated_list_for_validation_goes_with_the_stated_one_for_training(plans):
+    lists = {
+        kind: [path for path in job["input"] if path.endswith((".txt", "table.csv"))]
+        for kind in ("hdf5", "idx")
+        for job in plans[kind]["jobs"]
+        if job["rule"] == "split_patients"
+    }
+    assert [Path(path).name for path in lists["hdf5"]] == ["table.csv"] * 2
+    assert {Path(path).name for path in lists["idx"]} == {"train_val_list.txt", "test_list.txt"}
 
 
 # What a fingerprint cannot see.

@@ -153,6 +153,20 @@ def tensor_rules(config: dict, sound: Sound) -> Iterator[str]:
         )
 
 
+def size_rules(config: dict, sound: Sound) -> Iterator[str]:
+    """Images are compared in windows, by SSIM and at scales of it, for which there must be room."""
+    if not sound("tensors", "size") or config["tensors"]["size"] >= SSIM_WINDOW:
+        return
+    drawn = ["samplers"] if any(entries(config, sound, "models")) else []
+    for section in ("inpainting", "superresolution", *drawn):
+        for _, where, _ in entries(config, sound, section):
+            yield (
+                f"tensors.size: {config['tensors']['size']} is smaller than the windows in which "
+                f"images of {where} are compared by SSIM; give {SSIM_WINDOW} at least"
+            )
+            return  # one says enough
+
+
 def class_rules(config: dict, sound: Sound) -> Iterator[str]:
     """Classes become columns and paths, so each must be known and no two may be the same there."""
     if not sound("cohort", "classes"):
@@ -729,7 +743,6 @@ def inpainting_rules(config: dict, sound: Sound) -> Iterator[str]:
     models = {name: model for name, _, model in entries(config, sound, "models")}
     for _, where, entry in entries(config, sound, "inpainting"):
         masks, sampler = entry["masks"], entry["sampler"]
-        yield from size_problems(config, sound, where)
         if entry["model"] not in mapping(config["models"]):
             listed = ", ".join(map(str, mapping(config["models"]))) or "none"
             yield f"{where}.model: {shown(entry['model'])} is not among the models ({listed})"
@@ -762,7 +775,6 @@ def inpainting_rules(config: dict, sound: Sound) -> Iterator[str]:
 def superresolution_rules(config: dict, sound: Sound) -> Iterator[str]:
     """What enlarges must be trainable, and its factors divide the images."""
     for _, where, entry in entries(config, sound, "superresolution"):
-        yield from size_problems(config, sound, where)
         yield from network_problems(config, sound, where, entry["network"])
         yield from training_problems(where, entry["training"], entry["gpus"])
         yield from diffusion_problems(f"{where}.diffusion", entry["diffusion"])
@@ -776,15 +788,6 @@ def superresolution_rules(config: dict, sound: Sound) -> Iterator[str]:
                     f"{where}.factors: {factor} does not divide tensors.size "
                     f"{config['tensors']['size']}; give factors that do"
                 )
-
-
-def size_problems(config: dict, sound: Sound, where: str) -> Iterator[str]:
-    """Restored images are compared in windows, for which there must be room."""
-    if sound("tensors", "size") and config["tensors"]["size"] < SSIM_WINDOW:
-        yield (
-            f"tensors.size: {config['tensors']['size']} is smaller than the windows in which "
-            f"{where} compares images by SSIM; give {SSIM_WINDOW} at least"
-        )
 
 
 def report_rules(config: dict, sound: Sound) -> Iterator[str]:
@@ -850,6 +853,7 @@ def mapping(value: Any) -> Mapping:
 RULES = (
     data_set_rules,
     tensor_rules,
+    size_rules,
     class_rules,
     split_rules,
     model_rules,

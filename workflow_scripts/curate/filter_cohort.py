@@ -69,7 +69,8 @@ def divided(
         raise InputError(
             f"no image carries exactly one finding that is {' or '.join(absent)}. The images with "
             f"exactly one finding have {listed or 'none at all'}. Change cohort.classes, or check "
-            "the spelling in the label table (dataset.folder.aliases)."
+            "the spelling in the labels (`aliases` of the data set, or of the kinds hdf5 and idx "
+            "`findings`)."
         )
     carried, name = shown[inside], np.array(classes, dtype=object)
     rarity = np.argsort(np.argsort(carried.sum(axis=0), kind="stable"))

@@ -114,8 +114,8 @@ def findings(
         if bad:
             raise InputError(
                 f"{table}: no finding can be called {', '.join(map(repr, bad))}, which is another "
-                "column of labels.parquet or nothing at all. Give it another name with "
-                "dataset.folder.aliases."
+                "column of labels.parquet or nothing at all. Give it another name with `aliases` of "
+                "the data set, or of the kinds hdf5 and idx with `findings`."
             )
     flags = np.array([[name in found for name in names] for found in sets], dtype=bool)
     return pd.DataFrame(flags[codes], columns=names, index=raw.index)
