@@ -120,6 +120,25 @@ def test_the_same_anatomy_comes_out_however_it_is_stored(tmp_path, codes):
         assert scan.shape == canonical.shape == head(0).shape and scan.oriented
 
 
+@pytest.mark.parametrize(("qform", "sform"), [(1, 0), (0, 1), (1, 2), (2, 1), (4, 4)])
+def test_where_two_affines_disagree_the_sform_holds(tmp_path, qform, sform):
+    array, affine = stored(head(0), "LPS")
+    other = np.diag([3.0, -1.0, 2.0, 1.0])
+    image = nibabel.Nifti1Image(array, None)
+    image.set_qform(other, qform)
+    image.set_sform(affine, sform)
+    image.to_filename(tmp_path / "a.nii")
+    loaded = nibabel.load(tmp_path / "a.nii")
+    assert nibabel.aff2axcodes(loaded.affine) == tuple("LPS" if sform else "RPS")
+    expected = nibabel.as_closest_canonical(loaded)
+    with open_scan(tmp_path / "a.nii") as scan:
+        (found,) = scan.volumes()
+        np.testing.assert_array_equal(found, np.asanyarray(expected.dataobj))
+        np.testing.assert_allclose(scan.affine, expected.affine)
+        assert scan.oriented
+    assert np.array_equal(found, head(0)) == bool(sform)
+
+
 @given(st.integers(0, 2**32 - 1), st.sampled_from(CODES))
 def test_an_oblique_volume_is_turned_as_nibabel_turns_it(tmp_path_factory, seed, codes):
     """Rotated by up to 40 degrees about any axis, with voxels of three different sides."""
@@ -575,7 +594,7 @@ def damaged(tmp_path, how):
         ("truncated gzip", "damaged, cut short"),
         ("without its end", "damaged, cut short"),
         ("checksum", "damaged, cut short .*CRC"),
-        ("truncated", r"declares 17,280 bytes of voxels, which 17,622 bytes|cannot hold|cut short"),
+        ("truncated", r"bad\.nii: damaged, cut short or no NIfTI file"),
         ("only a header", "cut short"),
         ("empty", "an empty file"),
         ("text", "no NIfTI file"),
@@ -587,7 +606,7 @@ def damaged(tmp_path, how):
         ("five dimensions", r"5 dimensions \(4 x 4 x 4 x 2 x 3\)"),
         ("two dimensions", "2 dimensions"),
         ("no voxels", "holds nothing"),
-        ("negative", "holds nothing|negative|cut short"),
+        ("negative", "20 x -24 x 18 voxels: it holds nothing"),
         ("absurd", "more than any scanner's"),
         ("absurd in gzip", "cannot hold"),
         ("without orientation of an axis", "no orientation of all three axes"),
