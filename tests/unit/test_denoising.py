@@ -137,14 +137,14 @@ def grey(tmp_path):
     return cut_into(tmp_path, 1, 8)
 
 
-def cut_into(folder, channels, bits):
+def cut_into(folder, channels, bits, **settings):
     films = {f"i{n:02d}": film(n, channels=channels, deep=bits == 16) for n in range(30)}
     halves = {"part_001": list(films)[:15], "part_002": list(films)[15:]}
     for name, ids in halves.items():
         cut_patches(
             name,
             [Image(image_id, f"{image_id}.png", films[image_id], "L") for image_id in ids],
-            CUT,
+            CUT | settings,
             channels,
             bits,
             0,
@@ -251,12 +251,40 @@ def test_what_cannot_be_cut_says_so(tmp_path):
         attempt([good, broken])
     with pytest.raises(InputError, match="has this image already"):
         attempt([good, good])
-    for settings in ({"size": 64}, {"least_content": 1.0, "background": 0.99}):
-        with pytest.raises(InputError, match="not one of 1 images has a patch"):
-            attempt([good], **settings)
     assert list(tmp_path.iterdir()) == []
     attempt([good, broken], max_rejects=1)
     assert len(np.load(tmp_path / "p.npy")) == 3
+
+
+@pytest.mark.parametrize("settings", [{"size": 64}, {"least_content": 1.0, "background": 0.99}])
+def test_without_any_patch_the_listing_says_so(tmp_path, caplog, settings):
+    with (
+        caplog.at_level("WARNING", "synthorax"),
+        pytest.raises(InputError, match=r"lower patches\.size"),
+    ):
+        cut_into(tmp_path, 1, 8, **settings)
+    assert "part_002: not one of 15 images has a patch" in caplog.text
+
+
+def test_an_archive_may_have_no_patch_and_images_that_cannot_be_read(tmp_path, grey):
+    folder, _ = grey
+    before = read_table(folder / "patches.parquet", PATCH_INDEX)
+    dark = Image("i00", "i00.png", np.zeros((48, 40), np.uint8), "L")
+    broken = Image("i01", "i01.png", Unreadable("damaged PNG"), "")
+    cut_patches(
+        "part_001", [dark, broken], CUT, 1, 8, 1,
+        *(folder / f"part_001{suffix}" for suffix in (".npy", ".parquet", ".images.parquet")),
+    )  # fmt: skip
+    list_shards(sorted(folder.glob("*.npy")), folder / "shards.parquet")
+    join(folder)
+    table = read_table(folder / "patches.parquet", PATCH_INDEX)
+    kept = before[before["shard"] == "part_002"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        table[table["source_image_id"] != "i29"].reset_index(drop=True), kept
+    )
+    assert len(ImageStore(table, [folder / "shards.parquet"]).all()) == len(table)
+    report = json.loads((folder / "patches.json").read_text())
+    assert (report["images_without_a_patch"], report["images_not_cut"]) == (1, 14)
 
 
 # -- noise

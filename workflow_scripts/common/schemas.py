@@ -150,7 +150,7 @@ SHARD_INDEX = table(
     }
 )
 # Stands for the shards of an image store where they would be inputs of a rule.
-SHARDS = table({"path": text(unique=True), "images": counted(), "sha256": text()})
+SHARDS = table({"path": text(unique=True), "images": whole(), "sha256": text()})
 REJECTS = table({"archive": text(), "member": text(), "image_id": text(), "reason": text()})
 UNMATCHED = table({"image_id": text(unique=True), "found_in": text(), "reason": text()})
 IMAGES = table(

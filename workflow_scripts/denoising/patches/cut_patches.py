@@ -28,10 +28,11 @@ def cut_patches(
     index: str | Path,
     cut: str | Path,
 ) -> None:
-    """Write a shard of patches, its PATCH_INDEX, and what became of each image, CUT_IMAGES.
+    """Write a shard of patches, its PATCH_INDEX, and what became of each readable image, CUT_IMAGES.
 
     Which patches of an image are kept depends on that image and the seed alone. All labels and
-    splits are cut: who corrects a label cuts nothing again.
+    splits are cut: who corrects a label cuts nothing again. An archive may have no patch to keep: whether
+    there are enough shows when all are listed.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def cut_patches(
     Raises
     ------
     InputError
-        If more are unreadable, or no patch is left. Nothing is written then.
+        If more are unreadable. Nothing is written then.
     """
     size, rows, cuts = settings["size"], [], []
     seen, rejected = set(), []
@@ -104,13 +105,12 @@ def cut_patches(
                 f"{max_rejects}: {'; '.join(rejected[:5])}. Mend the files, or raise tensors.max_rejects "
                 "to go on without them."
             )
-        if not rows:
-            raise InputError(
-                f"{name}: not one of {len(cuts)} images has a patch of {size} x {size} pixels of which "
-                f"{settings['least_content']:.0%} are brighter than the background. Lower patches.size, "
-                "patches.least_content or patches.background of the denoising study."
-            )
     write_table(table_of(rows, PATCH_INDEX), index, PATCH_INDEX)
+    if not rows:
+        log.warning(
+            "%s: not one of %d images has a patch of %d x %d pixels of which %.0f %% are brighter than the "
+            "background", name, len(cuts), size, size, 100 * settings["least_content"],
+        )  # fmt: skip
     table = table_of(cuts, CUT_IMAGES)
     write_table(table, cut, CUT_IMAGES)
     log.info(

@@ -23,8 +23,9 @@ def list_patches(
 ) -> None:
     """Write the cohort's patches as IMAGES and as PATCH_INDEX, and what was cut and left out.
 
-    Both tables have the same rows. The report counts images, patients and patches by split, and
-    what was dropped.
+    Both tables have the same rows. The report counts images, patients and patches by split, what was
+    dropped, and the images of the cohort that were not cut, since no archive has them or they could not
+    be read.
 
     Parameters
     ----------
@@ -54,13 +55,14 @@ def list_patches(
         )
     if empty := [name for name in SPLITS if not counts["splits"][name]["patches"]]:
         raise InputError(
-            f"no patch is in the split {', '.join(empty)}. Use more images, or lower "
+            f"no patch is in the split {', '.join(empty)}. Use more images, or lower patches.size, "
             "patches.least_content or patches.background of the denoising study."
         )
     known = cut[cut["source_image_id"].isin(of_source["source_image_id"])]
     counts |= {
         "images_without_a_patch": int((known["kept"] == 0).sum()),
         "images_outside_the_cohort": len(cut) - len(known),
+        "images_not_cut": len(of_source) - len(known),
         "places": int(known["places"].sum()),
         "dropped_as_background": int(known["background"].sum()),
         "left_out_by_per_image": int(known["left_out"].sum()),
