@@ -137,7 +137,7 @@ rule denoising:
             for pattern in (
                 rules.export_patches.output,
                 rules.score_denoising.output,
-                rules.sweep_steps.output,
+                rules.score_sweep.output,
                 rules.measure_uncertainty.output,
                 rules.plot_denoisers.output,
                 rules.export_examples.output,

@@ -1,5 +1,7 @@
 # Denoise patches in every way, and judge the ways.
 
+import itertools
+
 DENOISING = f"{DATA}/denoising/{{denoising}}"
 PATCHES = f"{DENOISING}/patches"
 DENOISER = f"{DENOISING}/models/{{method}}"
@@ -15,14 +17,6 @@ def methods_of(study, *kinds):
     """The methods of a denoising study that are of some kinds."""
     found = denoising_of(study)["methods"]
     return [name for name, method in found.items() if method["kind"] in kinds]
-
-
-def of_methods(pattern, *kinds):
-    """For a rule's input: a file of each method of some kinds, of the study of its wildcards."""
-    return lambda w: [
-        pattern.format(denoising=w.denoising, method=method)
-        for method in methods_of(w.denoising, *kinds)
-    ]
 
 
 ALL_KINDS = ("nlm", "regression", "diffusion")
@@ -64,14 +58,10 @@ def denoiser_sampler(study, method):
     return settings["sampler"] | method["sampler"] | {"guidance": method["guidance"]}
 
 
-def denoiser_files(wildcards):
-    """What it takes to let a method denoise."""
+def network_files(wildcards):
+    """What it takes to let a method's network denoise; without a method that which is swept."""
     study = wildcards.denoising
     method = wildcards.get("method") or denoising_of(study)["sweep"]["method"]
-    if method in methods_of(study, "nlm"):
-        return [
-            f"{DENOISING}/nlm/{{method}}.parquet".format(denoising=study, method=method)
-        ]
     folder = DENOISER.format(denoising=study, method=method)
     return [
         f"{folder}/{name}"
@@ -83,16 +73,47 @@ def denoiser_files(wildcards):
     ]
 
 
-def judging(study):
-    """What every judge of a denoising study is told."""
-    settings = denoising_of(study)
+def restored_of(*kinds):
+    """For a rule's input: what each method of some kinds made of the test patches."""
+
+    def files(wildcards):
+        by_nlm = methods_of(wildcards.denoising, "nlm")
+        return [
+            (
+                f"{DENOISING}/nlm/{{method}}.h5"
+                if method in by_nlm
+                else f"{DENOISING}/restored/{{method}}.h5"
+            ).format(denoising=wildcards.denoising, method=method)
+            for method in methods_of(wildcards.denoising, *kinds)
+        ]
+
+    return files
+
+
+def tested(study, *sections):
+    """What a step is told that looks at the test patches of a denoising study."""
+    images = denoising_of(study)["images"]
     return {
-        "noise": settings["noise"],
-        "images": settings["images"]["test"],
-        "seed": settings["images"]["seed"],
-        "score": settings["score"],
-        "bootstrap": settings["bootstrap"],
+        "images": images["test"],
+        "seed": images["seed"],
+        **denoising_of(study, "noise", *sections),
     }
+
+
+def swept(study, *sections):
+    """What a step is told that looks at the patches of a sweep: the first of those that tune."""
+    found = denoising_of(study)
+    return {
+        "images": found["sweep"]["images"],
+        "seed": found["images"]["seed"],
+        **denoising_of(study, "noise", *sections),
+    }
+
+
+def sweep_cases(study):
+    """The samplers and numbers of steps of a sweep."""
+    sweep = denoising_of(study)["sweep"]
+    return list(itertools.product(sweep["samplers"], sorted(sweep["steps"])))
 
 
 rule cut_patches:
@@ -197,11 +218,33 @@ rule tune_nlm:
             noise=denoising_of(w.denoising)["noise"],
             images=denoising_of(w.denoising)["images"]["validation"],
             seed=denoising_of(w.denoising)["images"]["seed"],
-            data_range=denoising_of(w.denoising)["score"]["data_range"],
+            score=denoising_of(w.denoising)["score"],
         ),
         code=fingerprint("denoising/tune_nlm"),
     script:
         "../workflow_scripts/denoising/tune_nlm.py"
+
+
+rule apply_nlm:
+    input:
+        images=rules.list_patches.output.images,
+        shards=rules.list_patch_shards.output,
+        tuning=rules.tune_nlm.output.tuning,
+    output:
+        restored=f"{DENOISING}/nlm/{{method}}.h5",
+    log:
+        f"{DATA}/logs/apply_nlm/{{denoising}}/{{method}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/apply_nlm/{{denoising}}/{{method}}.tsv"
+    threads: 1
+    params:
+        config=lambda w: canonical(
+            method=denoising_of(w.denoising)["methods"][w.method],
+            **tested(w.denoising),
+        ),
+        code=fingerprint("denoising/apply_nlm"),
+    script:
+        "../workflow_scripts/denoising/apply_nlm.py"
 
 
 rule train_denoiser:
@@ -255,29 +298,24 @@ rule denoise:
     input:
         images=rules.list_patches.output.images,
         shards=rules.list_patch_shards.output,
-        source=denoiser_files,
+        model=network_files,
     output:
         restored=f"{DENOISING}/restored/{{method}}.h5",
     log:
         f"{DATA}/logs/denoise/{{denoising}}/{{method}}.log",
     benchmark:
         f"{DATA}/benchmarks/denoise/{{denoising}}/{{method}}.tsv"
-    threads: lambda w: 1 if w.method in methods_of(w.denoising, "nlm") else 2
+    threads: 2
     resources:
         cache=CACHE,
-        # Non-local means is no work for a GPU.
-        gpu=lambda w: 0 if w.method in methods_of(w.denoising, "nlm") else GPUS,
-        device=lambda w: (
-            "cpu" if w.method in methods_of(w.denoising, "nlm") else config["device"]
-        ),
+        gpu=GPUS,
+        device=config["device"],
     params:
         config=lambda w: canonical(
-            method=denoising_of(w.denoising)["methods"][w.method],
             sampler=denoiser_sampler(w.denoising, w.method),
-            noise=denoising_of(w.denoising)["noise"],
-            images=denoising_of(w.denoising)["images"]["test"],
-            seed=denoising_of(w.denoising)["images"]["seed"],
+            split="test",
             precision=config["precision"],
+            **tested(w.denoising),
         ),
         code=fingerprint("denoising/denoise"),
     script:
@@ -288,40 +326,69 @@ rule sweep_steps:
     input:
         images=rules.list_patches.output.images,
         shards=rules.list_patch_shards.output,
-        source=denoiser_files,
+        model=network_files,
     output:
-        rows=f"{DENOISING}/sweep_rows.parquet",
-        sweep=f"{DENOISING}/sweep.parquet",
+        restored=f"{DENOISING}/sweep/{{sampler}}_{{steps}}.h5",
     log:
-        f"{DATA}/logs/sweep_steps/{{denoising}}.log",
+        f"{DATA}/logs/sweep_steps/{{denoising}}/{{sampler}}_{{steps}}.log",
     benchmark:
-        f"{DATA}/benchmarks/sweep_steps/{{denoising}}.tsv"
+        f"{DATA}/benchmarks/sweep_steps/{{denoising}}/{{sampler}}_{{steps}}.tsv"
     threads: 2
     resources:
+        cache=CACHE,
         gpu=GPUS,
         device=config["device"],
     params:
         config=lambda w: canonical(
-            method=denoising_of(w.denoising)["methods"][
-                denoising_of(w.denoising)["sweep"]["method"]
-            ],
             sampler=denoiser_sampler(
                 w.denoising, denoising_of(w.denoising)["sweep"]["method"]
-            ),
-            sweep=denoising_of(w.denoising)["sweep"],
+            )
+            | {
+                "method": w.sampler,
+                "steps": int(w.steps),
+                "samples": denoising_of(w.denoising)["sweep"]["samples"],
+            },
+            split="val",
             precision=config["precision"],
-            **judging(w.denoising),
+            **swept(w.denoising),
         ),
         code=fingerprint("denoising/sweep_steps"),
     script:
         "../workflow_scripts/denoising/sweep_steps.py"
 
 
+rule score_sweep:
+    input:
+        images=rules.list_patches.output.images,
+        shards=rules.list_patch_shards.output,
+        restored=lambda w: [
+            rules.sweep_steps.output.restored.format(
+                denoising=w.denoising, sampler=sampler, steps=steps
+            )
+            for sampler, steps in sweep_cases(w.denoising)
+        ],
+    output:
+        rows=f"{DENOISING}/sweep_rows.parquet",
+        sweep=f"{DENOISING}/sweep.parquet",
+    log:
+        f"{DATA}/logs/score_sweep/{{denoising}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/score_sweep/{{denoising}}.tsv"
+    threads: 1
+    params:
+        config=lambda w: canonical(
+            cases=sweep_cases(w.denoising), **swept(w.denoising, "score", "bootstrap")
+        ),
+        code=fingerprint("denoising/score_sweep"),
+    script:
+        "../workflow_scripts/denoising/score_sweep.py"
+
+
 rule score_denoising:
     input:
         images=rules.list_patches.output.images,
         shards=rules.list_patch_shards.output,
-        restored=of_methods(rules.denoise.output.restored, *ALL_KINDS),
+        restored=restored_of(*ALL_KINDS),
     output:
         rows=f"{DENOISING}/restoration.parquet",
         summary=f"{DENOISING}/summary.parquet",
@@ -333,8 +400,7 @@ rule score_denoising:
     params:
         config=lambda w: canonical(
             methods=methods_of(w.denoising, *ALL_KINDS),
-            reference=denoising_of(w.denoising)["reference"],
-            **judging(w.denoising),
+            **tested(w.denoising, "reference", "score", "bootstrap"),
         ),
         code=fingerprint("denoising/score_denoising"),
     script:
@@ -345,7 +411,7 @@ rule measure_uncertainty:
     input:
         images=rules.list_patches.output.images,
         shards=rules.list_patch_shards.output,
-        restored=of_methods(rules.denoise.output.restored, "diffusion"),
+        restored=restored_of("diffusion"),
     output:
         table=f"{DENOISING}/uncertainty.parquet",
         spread=f"{DENOISING}/spread.parquet",
@@ -362,7 +428,8 @@ rule measure_uncertainty:
     threads: 1
     params:
         config=lambda w: canonical(
-            methods=methods_of(w.denoising, "diffusion"), **judging(w.denoising)
+            methods=methods_of(w.denoising, "diffusion"),
+            **tested(w.denoising, "score", "bootstrap"),
         ),
         code=fingerprint("denoising/measure_uncertainty"),
     script:
@@ -373,9 +440,9 @@ rule plot_denoisers:
     input:
         images=rules.list_patches.output.images,
         shards=rules.list_patch_shards.output,
-        restored=of_methods(rules.denoise.output.restored, *ALL_KINDS),
+        restored=restored_of(*ALL_KINDS),
         summary=rules.score_denoising.output.summary,
-        sweep=rules.sweep_steps.output.sweep,
+        sweep=rules.score_sweep.output.sweep,
     output:
         methods=report(
             f"{DENOISING}/methods.png",
@@ -404,8 +471,8 @@ rule plot_denoisers:
     params:
         config=lambda w: canonical(
             methods=methods_of(w.denoising, *ALL_KINDS),
-            sweep=denoising_of(w.denoising)["sweep"],
-            **judging(w.denoising),
+            swept=denoising_of(w.denoising)["sweep"]["method"],
+            **tested(w.denoising, "score"),
         ),
         code=fingerprint("denoising/figures/plot_denoisers"),
     script:
@@ -416,7 +483,7 @@ rule export_examples:
     input:
         images=rules.list_patches.output.images,
         shards=rules.list_patch_shards.output,
-        restored=of_methods(rules.denoise.output.restored, *ALL_KINDS),
+        restored=restored_of(*ALL_KINDS),
     output:
         tiff=f"{DENOISING}/examples.tiff",
         png=f"{DENOISING}/examples_sheet.png",
@@ -428,7 +495,7 @@ rule export_examples:
     threads: 1
     params:
         config=lambda w: canonical(
-            methods=methods_of(w.denoising, *ALL_KINDS), **judging(w.denoising)
+            methods=methods_of(w.denoising, *ALL_KINDS), **tested(w.denoising)
         ),
         code=fingerprint("denoising/export_examples"),
     script:

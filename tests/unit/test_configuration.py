@@ -139,7 +139,7 @@ def test_defaults_of_the_schema_are_those_shown():
     differing = {path for path, value in shown.items() if at(DEFAULT, path) not in (..., value)}
     # Named sections have no default entries: the default configuration shows an example of each,
     # and tunes three keys of its small model, whose defaults stand in the comments, and the networks
-    # and trainings of its applications.
+    # and trainings of its applications, with the weights of the losses that are given an image.
     tuned = {
         path
         for path in differing
@@ -148,6 +148,8 @@ def test_defaults_of_the_schema_are_those_shown():
     assert differing - tuned == {
         ("inpainting",),
         ("inpainting", "*", "sampler", "spacing"),
+        ("denoising", "*", "methods", "*", "diffusion", "weighting"),
+        ("superresolution", "*", "diffusion", "weighting"),
         ("superresolution",),
         ("models",),
         ("samplers",),
@@ -1211,7 +1213,7 @@ PAIRS = {
     "steps of a method that takes none": (
         {f"{DENOISING}__sweep__method": "unet"},
         r"denoising\.films\.sweep\.method: 'unet' is not among the methods of kind diffusion \(ddpm, ",
-        {f"{DENOISING}__sweep__method": "matched"},
+        {f"{DENOISING}__sweep__method": "guided"},
     ),
     "guidance by 1": (
         {f"{DENOISING}__methods__guided__guidance": 1},
@@ -1233,6 +1235,16 @@ PAIRS = {
         r"denoising\.films\.methods\.matched\.sampler: ddim goes the same way .* \{method: ddpm\}",
         {f"{DENOISING}__methods__matched__sampler": {"method": "dpm++2m_sde"}},
     ),
+    "a sweep over answers that are all the same": (
+        {f"{DENOISING}__sweep__method": "matched"},
+        r"denoising\.films\.sweep: ddim goes the same way .*methods\.matched \(strategy matched\) would be one;",
+        {f"{DENOISING}__sweep__samplers": ["ddpm", "dpm++2m_sde"]},
+    ),
+    "a match at the nearest time step": (
+        {f"{DENOISING}__methods__matched__sampler": {"spacing": "trailing"}},
+        r"denoising\.films\.methods\.matched\.sampler\.spacing: trailing begins at a time step",
+        {f"{DENOISING}__methods__matched__sampler": {"spacing": "karras"}},
+    ),
     "a denoiser of undefined objective": (
         {f"{DENOISING}__methods__ddpm__diffusion__prediction": "epsilon"},
         r"denoising\.films\.methods\.ddpm\.diffusion: zero_terminal_snr with prediction epsilon is",
@@ -1245,7 +1257,7 @@ PAIRS = {
     ),
     "answers of an endless time in its steps": (
         {f"{DENOISING}__methods__ddpm__diffusion": {"process": "edm"}, f"{DENOISING}__sampler__spacing": "trailing",
-         f"{DENOISING}__sweep__method": "guided"},
+         f"{DENOISING}__sweep__method": "guided", f"{DENOISING}__methods__matched__sampler": {"spacing": "karras"}},
         r"denoising\.films\.methods\.ddpm\.sampler\.spacing: trailing counts time steps",
         {f"{DENOISING}__methods__ddpm__sampler": {"spacing": "karras"}},
     ),

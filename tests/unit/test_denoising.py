@@ -28,12 +28,13 @@ from workflow_scripts.common.schemas import (
 from workflow_scripts.common.store import ImageStore, list_shards
 from workflow_scripts.common.tables import read_table, write_table
 from workflow_scripts.denoising import noisy as noisy_module
+from workflow_scripts.denoising.apply_nlm import apply_nlm
 from workflow_scripts.denoising.denoise import denoise
-from workflow_scripts.denoising.denoisers import Learned
 from workflow_scripts.denoising.export_examples import export_examples
 from workflow_scripts.denoising.export_patches import export_patches
 from workflow_scripts.denoising.figures.plot_denoisers import plot_denoisers
 from workflow_scripts.denoising.judged import Judged, chosen, judged, spread, unit
+from workflow_scripts.denoising.learned import Learned
 from workflow_scripts.denoising.measure_uncertainty import measure_uncertainty
 from workflow_scripts.denoising.nlm import location, non_local_means, rician_mean
 from workflow_scripts.denoising.noisy import condition, given, noisy, to_network, to_unit
@@ -43,11 +44,10 @@ from workflow_scripts.denoising.patches.list_patches import list_patches
 from workflow_scripts.denoising.restored import Restored, read_restored, write_restored
 from workflow_scripts.denoising.rows import mask_of, rows_of
 from workflow_scripts.denoising.score_denoising import score_denoising
-from workflow_scripts.denoising.sweep_steps import sweep_steps
+from workflow_scripts.denoising.score_sweep import score_sweep
 from workflow_scripts.denoising.tune_nlm import tune_nlm
 from workflow_scripts.denoising.uncertainty import uncertainty
 from workflow_scripts.diffusion.model import load_model
-from workflow_scripts.diffusion.sampler import DEFAULTS, plan
 from workflow_scripts.formats.images import Image, Unreadable
 
 CUT = {
@@ -376,8 +376,8 @@ def test_non_local_means_of_magnitudes_is_dark_where_the_signal_is():
     assert non_local_means(degraded, "rician", 0.01, 0.8, NLM).mean() < 0.04
 
 
-def tuned(folder, noise=GAUSSIAN, method=NLM):
-    config = {"method": method, "noise": noise, "images": 8, "data_range": 1.0, "seed": 0}
+def tuned(folder, noise=GAUSSIAN, method=NLM, score=SCORE):
+    config = {"method": method, "noise": noise, "images": 8, "score": score, "seed": 0}
     tune_nlm(folder / "images.parquet", [folder / "shards.parquet"], folder / "nlm.parquet", config)
     return read_table(folder / "nlm.parquet", NLM_TUNING)
 
@@ -401,6 +401,12 @@ def test_the_strength_is_tuned_for_each_level_on_validation_patches(grey):
             error = np.mean((restored.clip(0, 1) - clean) ** 2)
             values.append(-10 * np.log10(error))
         assert row.psnr == pytest.approx(np.mean(values), abs=1e-4)
+
+
+def test_the_strength_is_tuned_on_the_pixels_that_are_judged(grey):
+    folder, _ = grey
+    whole, bright = tuned(folder), tuned(folder, score=SCORE | {"mask_above": 0.6})
+    assert (whole["psnr"] != bright["psnr"]).all()
 
 
 # -- which patches are judged
@@ -543,21 +549,22 @@ def test_a_model_of_clean_patches_starts_at_the_level_of_the_noise(tmp_path, mon
 
     monkeypatch.setattr(trained, "denoise", denoise)
     degraded = np.random.default_rng(0).random((2, 16, 16), dtype=np.float32)
-    sampler = SAMPLER | {"spacing": "log_snr"}
-    Learned(trained, sampler, 2, 0, "fp32")(degraded, ["a", "b"], 0.04)
+    Learned(trained, SAMPLER, 2, 0, "fp32")(degraded, ["a", "b"], 0.04)
     x, level = asked[0]
     assert level.ratio == pytest.approx(2 * 0.2)
-    assert level == plan(trained.process, DEFAULTS | sampler | {"sigma_max": 0.4})[0]
+    assert level.ratio not in trained.process.ratios.tolist(), "between two time steps"
     expected = level.alpha * to_network(degraded).repeat_interleave(2, dim=0)
     assert x[:4].numpy() == pytest.approx(expected.numpy(), abs=1e-6)
 
 
-def answers_of(folder, kind, name, source, **more):
-    """Let a method denoise four test patches."""
-    config = {"method": {"kind": kind} | more, "noise": GAUSSIAN, "images": 4, "seed": 0}
-    config |= {"precision": "fp32", "device": "cpu", "sampler": SAMPLER}
+def answers_of(folder, name, split="test", images=4, **sampler):
+    """Let a model denoise patches."""
+    config = {"noise": GAUSSIAN, "split": split, "images": images, "seed": 0, "precision": "fp32"}
+    config |= {"device": "cpu", "sampler": SAMPLER | sampler}
     target = folder / f"{name}.h5"
-    denoise(folder / "images.parquet", [folder / "shards.parquet"], source, target, config)
+    denoise(
+        folder / "images.parquet", [folder / "shards.parquet"], folder / "model", target, config
+    )
     return target
 
 
@@ -568,10 +575,11 @@ def study(grey):
     tuned(folder)
     (folder / "model").mkdir()
     untrained(folder / "model", DDPM, NOISE_TOLD, given=given(GAUSSIAN))
-    restored = {
-        "nlm": answers_of(folder, **{"name": "nlm", "source": folder / "nlm.parquet"} | NLM),
-        "ddpm": answers_of(folder, "diffusion", "ddpm", folder / "model" / "model.json"),
-    }
+    restored = {"nlm": folder / "nlm.h5", "ddpm": answers_of(folder, "ddpm")}
+    apply_nlm(
+        folder / "images.parquet", [folder / "shards.parquet"], folder / "nlm.parquet",
+        restored["nlm"], {"method": NLM, "noise": GAUSSIAN, "images": 4, "seed": 0},
+    )  # fmt: skip
     judging = {"noise": GAUSSIAN, "images": 4, "seed": 0, "score": SCORE, "bootstrap": 100}
     return folder, folder / "images.parquet", [folder / "shards.parquet"], restored, judging
 
@@ -621,7 +629,7 @@ def test_what_leaves_the_range_is_clipped_and_what_is_dark_can_be_left_out():
     shifted = clean[None, :, None] + np.where(clean > 0, 0.5, -0.5)
     restored = Restored(["a"], [0.01], shifted.astype(np.float32))
     (row,) = rows_of("m", restored, patches, GAUSSIAN, SCORE)
-    assert row["mae"] == 0 and row["psnr"] == np.inf
+    assert row["mae"] == 0 and row["psnr"] == 100
     dim = Restored(["a"], [0.01], np.full_like(shifted, 0.5, dtype=np.float32))
     (row,) = rows_of("m", dim, patches, GAUSSIAN, SCORE | {"mask_above": 0.5})
     assert row["mae"] == pytest.approx(0.5)
@@ -631,30 +639,38 @@ def test_what_leaves_the_range_is_clipped_and_what_is_dark_can_be_left_out():
         list(rows_of("m", Restored(["b"], [0.01], shifted), patches, GAUSSIAN, SCORE))
 
 
-def test_a_sweep_judges_each_sampler_and_number_of_steps(study):
-    folder, images, shards, _, judging = study
-    config = judging | {
-        "method": {"kind": "diffusion"},
-        "sampler": SAMPLER,
-        "sweep": {"samplers": ["ddim", "ddpm"], "steps": [4, 2], "samples": 2, "images": 3},
-        "precision": "fp32",
-        "device": "cpu",
+def swept(folder, images, shards, judging):
+    """Write the sweep of a model over two samplers and two numbers of steps: SWEEP and its rows."""
+    cases = {
+        (sampler, steps): answers_of(
+            folder, f"{sampler}_{steps}", "val", 3, method=sampler, steps=steps
+        )
+        for sampler in ("ddim", "ddpm")
+        for steps in (2, 4)
     }
-    sweep_steps(
-        images, shards, folder / "model", folder / "rows.parquet", folder / "sweep.parquet", config
-    )
-    rows = read_table(folder / "rows.parquet", RESTORATION)
+    score_sweep(
+        images, shards, cases, folder / "sweep_rows.parquet", folder / "sweep.parquet",
+        judging | {"images": 3},
+    )  # fmt: skip
+    rows = read_table(folder / "sweep_rows.parquet", RESTORATION)
+    return read_table(folder / "sweep.parquet", SWEEP), rows
+
+
+def test_a_sweep_judges_each_sampler_and_number_of_steps_on_validation_patches(study):
+    folder, images, shards, _, judging = study
+    sweep, rows = swept(folder, images, shards, judging)
     assert set(rows["method"]) == {"ddim 2", "ddim 4", "ddpm 2", "ddpm 4"}
     assert len(rows) == 4 * 2 * 2 * 3
-    sweep = read_table(folder / "sweep.parquet", SWEEP)
+    table = read_table(images, IMAGES).set_index("image_id")
+    assert set(table.loc[rows["image_id"], "split"]) == {"val"}
     assert len(sweep) == 4 * 2 * 2 * 3 and (sweep["n_images"] == 3).all()
-    row = sweep.iloc[0]
-    own = rows[
-        (rows["method"] == f"{row['sampler']} {row['steps']}")
-        & (rows["condition"] == row["condition"])
-        & (rows["samples"] == row["samples"])
-    ]
-    assert row["value"] == pytest.approx(own[row["metric"]].mean())
+    for row in sweep.itertuples():
+        own = rows[
+            (rows["method"] == f"{row.sampler} {row.steps}")
+            & (rows["condition"] == row.condition)
+            & (rows["samples"] == row.samples)
+        ]
+        assert row.value == pytest.approx(own[row.metric].mean())
 
 
 def test_figures_and_example_images(study):
@@ -663,27 +679,11 @@ def test_figures_and_example_images(study):
         images, shards, restored, folder / "rows.parquet", folder / "summary.parquet",
         judging | {"reference": "nlm"},
     )  # fmt: skip
-    sweep_config = judging | {
-        "method": {"kind": "diffusion"},
-        "sampler": SAMPLER,
-        "sweep": {
-            "method": "ddpm",
-            "samplers": ["ddpm"],
-            "steps": [2, 4],
-            "samples": 2,
-            "images": 2,
-        },
-        "precision": "fp32",
-        "device": "cpu",
-    }
-    sweep_steps(
-        images, shards, folder / "model", folder / "r.parquet", folder / "sweep.parquet",
-        sweep_config,
-    )  # fmt: skip
+    swept(folder, images, shards, judging)
     figures = {name: folder / f"{name}.png" for name in ("methods", "steps", "examples")}
     plot_denoisers(
         images, shards, restored, folder / "summary.parquet", folder / "sweep.parquet", figures,
-        sweep_config,
+        judging | {"swept": "ddpm"},
     )  # fmt: skip
     measure_uncertainty(
         images, shards, {"ddpm": restored["ddpm"]}, folder / "u.parquet", folder / "s.parquet",

@@ -237,6 +237,32 @@ def assert_recovered(chosen, u, seed):
         torch.testing.assert_close(c_skip * x_t + c_out * output, x0, atol=tolerance, rtol=0)
 
 
+@pytest.mark.parametrize("prediction", ["sample", "v", "epsilon", "edm"])
+@pytest.mark.parametrize("u", [0.02, 0.5, 0.97])
+def test_what_is_given_is_a_first_guess_that_the_network_completes(prediction, u):
+    """Of x_0 − y the network says what it otherwise says of x_0, and x_0 is recovered all the same."""
+    edm = prediction == "edm"
+    chosen = process(EDM) if edm else process(SETTINGS["ddpm"] | {"prediction": prediction})
+    x0, eps = images(2)
+    y = x0 + 0.3 * eps.flip(0)
+    t = chosen.levels(torch.tensor([u, u]))
+    level = chosen.level(t[0].item())
+    x_t, output = chosen.noisy(x0, eps, t), chosen.target(x0 - y, eps, t)
+    assert (chosen.loss(output, x0, eps, t, y) == 0).all()
+    said = chosen.denoise(lambda x, t, c: output, x_t.float(), level, torch.zeros(2, 1), y)
+    torch.testing.assert_close(said, x0, atol=1e-5 * max(1, level.ratio), rtol=0, check_dtype=False)
+
+
+@pytest.mark.parametrize("prediction", ["sample", "v"])
+def test_in_pure_noise_a_network_that_says_nothing_gives_back_what_it_is_given(prediction):
+    chosen = process(SETTINGS["ddpm"] | {"prediction": prediction, "zero_terminal_snr": True})
+    x, y = images(2)
+    said = chosen.denoise(
+        lambda x, t, c: torch.zeros_like(x), x, chosen.level(999.0), torch.zeros(2, 1), y
+    )
+    assert torch.equal(said, y)
+
+
 @pytest.mark.parametrize("name", ["ddpm", "vp_sde"])
 def test_targets_are_those_of_their_papers(name):
     x0, eps = images(3)

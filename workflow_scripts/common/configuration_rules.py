@@ -645,14 +645,13 @@ def denoising_rules(config: dict, sound: Sound) -> Iterator[str]:
 
 
 def sweep_problems(where: str, study: dict) -> Iterator[str]:
-    """A diffusion model must have the steps that it is swept over."""
+    """A diffusion model must have the steps that it is swept over, and draw answers that differ."""
     name = study["sweep"]["method"]
     method = study["methods"][name]
-    sampler = WHOLE_RANGE | study["sampler"] | method["sampler"]
     for way in study["sweep"]["samplers"]:
-        asked = sampler | {"method": way, "steps": max(study["sweep"]["steps"])}
+        asked = {"method": way, "steps": max(study["sweep"]["steps"])}
         found = list(
-            level_problems(f"{where}.sweep", asked, f"{where}.methods.{name}", method["diffusion"])
+            answer_problems(f"{where}.sweep", f"{where}.methods.{name}", method, study, asked)
         )
         if found:  # of one sampler: the others have the same
             yield from found
@@ -662,9 +661,8 @@ def sweep_problems(where: str, study: dict) -> Iterator[str]:
 def denoiser_problems(where: str, method: dict, study: dict) -> Iterator[str]:
     """A diffusion model must be trained for how it is asked, and draw answers that differ."""
     strategy, guidance = method["strategy"], method["guidance"]
-    sampler = WHOLE_RANGE | study["sampler"] | method["sampler"]
     yield from diffusion_problems(f"{where}.diffusion", method["diffusion"])
-    yield from level_problems(f"{where}.sampler", sampler, where, method["diffusion"])
+    yield from answer_problems(f"{where}.sampler", where, method, study, {})
     if strategy == "guided" and guidance == 1:
         yield (
             f"{where}.guidance: 1 is no guidance; give the strategy guided another weight, such as "
@@ -680,10 +678,23 @@ def denoiser_problems(where: str, method: dict, study: dict) -> Iterator[str]:
             f"{where}.guidance: {guidance:g} has no effect with strategy {strategy}; remove it, or set "
             "strategy to guided"
         )
-    if strategy == "matched" and sampler["method"] in DETERMINISTIC:
+
+
+def answer_problems(where: str, of: str, method: dict, study: dict, asked: dict) -> Iterator[str]:
+    """Answers must be drawn at noise levels that there are, and differ from one another."""
+    sampler = WHOLE_RANGE | study["sampler"] | method["sampler"] | asked
+    if method["strategy"] != "matched":
+        yield from level_problems(where, sampler, of, method["diffusion"])
+        return
+    if sampler["spacing"] == "trailing":
         yield (
-            f"{where}.sampler: {sampler['method']} goes the same way from the same noisy image each "
-            "time, so that the answers of strategy matched would be one; set the method's own sampler: "
+            f"{where}.spacing: trailing begins at a time step, and {of} begins at the noise of each "
+            "image (strategy matched); give auto, karras or log_snr"
+        )
+    if sampler["method"] in DETERMINISTIC:
+        yield (
+            f"{where}: {sampler['method']} goes the same way from the same noisy image each time, so "
+            f"that the answers of {of} (strategy matched) would be one; give it a sampler that draws: "
             "{method: ddpm}"
         )
 

@@ -1,38 +1,37 @@
-"""Let one method denoise the noisy test patches."""
+"""Let a trained network denoise noisy patches."""
 
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.runtime import log, step
-from workflow_scripts.denoising.denoisers import Learned, NonLocalMeans
 from workflow_scripts.denoising.judged import judged
+from workflow_scripts.denoising.learned import Learned
 from workflow_scripts.denoising.noisy import noisy
 from workflow_scripts.denoising.restored import Restored, write_restored
 from workflow_scripts.diffusion.model import load_model
 
 
-def denoise(images: Path, shards: list[Path], source: Path, restored: Path, config: dict) -> None:
-    """Write what a method makes of the test patches at every noise level, as `write_restored` does.
+def denoise(images: Path, shards: list[Path], model: Path, restored: Path, config: dict) -> None:
+    """Write what a network makes of the patches of a split at every noise level.
 
     Parameters
     ----------
     images : table IMAGES of the patches
     shards : the store's shards
-    source : table NLM_TUNING of non-local means; of another method model.json in the model's folder
-    config : `method` (its settings), `sampler` (with `guidance`, `samples` and `seed`; of diffusion),
-        `noise`, `images` (how many), `seed`, `precision`, `device`
+    model : folder of the trained network
+    restored : output, as `write_restored` writes it
+    config : `sampler` (with `guidance`, `samples` and `seed`; null of a regressor), `noise`, `split`,
+        `images` (how many), `seed`, `precision`, `device`
     """
     noise = config["noise"]
-    patches = judged(images, shards, "test", config["images"], config["seed"])
+    patches = judged(images, shards, config["split"], config["images"], config["seed"])
     variances = sorted(noise["variances"])
     with leased_device(config["device"]) as device:
-        if config["method"]["kind"] == "nlm":
-            method = NonLocalMeans(config["method"], source, noise["kind"])
-        else:
-            method = learned(source.parent, device, config)
+        network, sampler = load_model(model, device), config["sampler"]
+        samples, seed = (sampler["samples"], sampler["seed"]) if sampler else (1, 0)
+        method = Learned(network, sampler, samples, seed, config["precision"])
         answers = []
         for variance in variances:
             degraded = noisy(patches.clean, patches.names, noise, variance)
@@ -46,22 +45,13 @@ def denoise(images: Path, shards: list[Path], source: Path, restored: Path, conf
     write_restored(Restored(patches.names, variances, np.stack(answers)), restored)
 
 
-def learned(folder: Path, device: torch.device, config: dict) -> Learned:
-    """Return a trained network of either kind as a method."""
-    model, precision = load_model(folder, device), config["precision"]
-    if config["method"]["kind"] == "regression":
-        return Learned(model, None, 1, 0, precision)
-    sampler = config["sampler"]
-    return Learned(model, sampler, sampler["samples"], sampler["seed"], precision)
-
-
 if __name__ == "__main__":
     with step(snakemake) as config:
         if config is not None:  # not in the cache
             denoise(
                 Path(snakemake.input.images),
                 [Path(path) for path in snakemake.input.shards],
-                Path(snakemake.input.source[0]),
+                Path(snakemake.input.model[0]).parent,
                 Path(snakemake.output.restored),
                 config,
             )

@@ -10,21 +10,23 @@ from workflow_scripts.common.tables import table_of, write_table
 from workflow_scripts.denoising.judged import judged
 from workflow_scripts.denoising.nlm import non_local_means
 from workflow_scripts.denoising.noisy import condition, noisy
+from workflow_scripts.denoising.rows import mask_of
 from workflow_scripts.metrics.restoration import psnr
 
 
 def tune_nlm(images: Path, shards: list[Path], tuning: Path, config: dict) -> None:
     """Write NLM_TUNING: every strength that was tried at every noise level, and the best.
 
-    The best is that with the highest mean PSNR over the patches; of equal ones the weakest.
+    The best is that with the highest mean PSNR over the patches, of the pixels that are judged; of equal
+    ones the weakest.
 
     Parameters
     ----------
     images : table IMAGES of the patches
     shards : the store's shards
-    config : `method` (settings of the method), `noise`, `images` (how many), `data_range`, `seed`
+    config : `method` (settings of the method), `noise`, `images` (how many), `score`, `seed`
     """
-    settings, noise = config["method"], config["noise"]
+    settings, noise, score = config["method"], config["noise"], config["score"]
     patches = judged(images, shards, "val", config["images"], config["seed"])
     rows = []
     for variance in progress(sorted(noise["variances"]), "noise levels", unit="level"):
@@ -32,7 +34,7 @@ def tune_nlm(images: Path, shards: list[Path], tuning: Path, config: dict) -> No
         tried = []
         for strength in sorted(settings["strengths"]):
             found = [
-                psnr(clean, restored.clip(0, 1), config["data_range"])
+                psnr(clean, restored.clip(0, 1), score["data_range"], mask_of(clean, score))
                 for clean, restored in zip(
                     patches.clean,
                     (

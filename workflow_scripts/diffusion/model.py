@@ -67,7 +67,7 @@ class Model:
         ----------
         given : the degraded images, shaped as x, where the network is given them
         """
-        return self.process.denoise(beside(self.network, given), x, level, c)
+        return self.process.denoise(beside(self.network, given), x, level, c, given)
 
 
 def load_model(

@@ -99,9 +99,18 @@ class Process(ABC):
     def weight(self, t: Tensor) -> Coefficient:
         """Return the weight of F's error: (n,), or a number where all weigh the same."""
 
-    def loss(self, output: Tensor, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """Return the weighted loss of each image, averaged over its pixels: float32 (n,)."""
-        error = self.loss_function(output.float(), self.target(x0, eps, t), reduction="none")
+    def loss(
+        self, output: Tensor, x0: Tensor, eps: Tensor, t: Tensor, given: Tensor | None = None
+    ) -> Tensor:
+        """Return the weighted loss of each image, averaged over its pixels: float32 (n,).
+
+        Parameters
+        ----------
+        output : what the network said
+        given : the image that it is given, a first guess of x_0: it is to say what that lacks
+        """
+        lacking = x0 if given is None else x0 - given
+        error = self.loss_function(output.float(), self.target(lacking, eps, t), reduction="none")
         return self.weight(t) * error.mean(dim=(1, 2, 3))
 
     # The network
@@ -124,18 +133,29 @@ class Process(ABC):
 
     # Sampling
 
-    def denoise(self, network: Evaluate, x: Tensor, level: Level, c: Tensor) -> Tensor:
+    def denoise(
+        self, network: Evaluate, x: Tensor, level: Level, c: Tensor, given: Tensor | None = None
+    ) -> Tensor:
         """Return the expected x_0 = c_skip x + c_out F(c_in x): float32, shaped as x.
+
+        Of a network that is given an image y, F says of x_0 − y what it otherwise says of x_0. As
+        c_skip x holds α c_skip parts of x_0, the rest of y is added: x_0 = c_skip x + (1 − α c_skip) y
+        + c_out F. Where x is nothing but noise, y is the first guess, and F what a regressor from y
+        would say.
 
         Parameters
         ----------
         network : F; called with images, their times and their conditions
         x : float32 (n, c, h, w), at `level`
         c : conditions, (n, width)
+        given : y, shaped as x
         """
         c_skip, c_out, c_in = self.scalings(level.alpha, level.sigma)
         t = torch.full((len(x),), self.time_of_network(level.t), device=x.device)
-        return c_skip * x + c_out * network(c_in * x, t, c).float()
+        known = c_skip * x
+        if given is not None:
+            known = known + (1 - level.alpha * c_skip) * given
+        return known + c_out * network(c_in * x, t, c).float()
 
     @abstractmethod
     def level(self, t: float) -> Level:

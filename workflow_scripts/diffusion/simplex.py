@@ -6,9 +6,9 @@ lattice of triangles, 2^k times as fine and 0.8^k times as strong as the first, 
 quarter of the image wide. The last has cells of two pixels; finer ones no pixel could show. At 256
 pixels these are the paper's six octaves of 64 to 2 pixels.
 
-Gradients are drawn from N(0, I) rather than from the unit circle and every octave is shifted at
-random by its image's seed: each pixel's noise is then of mean 0 and variance 1, in closed form, and
-about normal, as the process takes ε to be.
+Gradients are drawn from N(0, I) rather than from the unit circle and every octave is shifted by its
+image's seed, uniformly over a cell of the lattice: each pixel's noise is then of mean 0 and variance
+1, in closed form, and about normal, as the process takes ε to be.
 """
 
 import math
@@ -64,7 +64,7 @@ def octaves_of(size: int) -> list[int]:
 
 def lattice_side(cells: int) -> int:
     """Return how many rows and columns of vertices, skewed, a shifted image of `cells` touches."""
-    return math.ceil((cells + 1) * (1 + 2 * SKEW)) + 2
+    return math.ceil(cells * (1 + 2 * SKEW)) + 3
 
 
 def octave(size: int, cells: int, shift: Tensor, gradients: Tensor, side: int) -> Tensor:
@@ -72,12 +72,13 @@ def octave(size: int, cells: int, shift: Tensor, gradients: Tensor, side: int) -
 
     Parameters
     ----------
-    shift : of the lattice, in cells in [0, 1), (n, 2)
+    shift : of the lattice, in [0, 1] along each side of its cell, (n, 2)
     gradients : (n, 2, side²)
     """
     at = (torch.arange(size, device=shift.device) + 0.5) * (cells / size)
     y, x = (grid.flatten() for grid in torch.meshgrid(at, at, indexing="ij"))
-    x, y = x + shift[:, :1], y + shift[:, 1:]
+    back = shift.sum(dim=1, keepdim=True) * UNSKEW
+    x, y = x + shift[:, :1] - back, y + shift[:, 1:] - back
     skewed = (x + y) * SKEW
     i, j = (x + skewed).floor(), (y + skewed).floor()
     back = (i + j) * UNSKEW

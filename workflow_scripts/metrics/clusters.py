@@ -56,13 +56,12 @@ def cluster_means(
 ) -> list[Estimate]:
     """Return the mean over images of each of several values, with its 95 % percentile interval.
 
-    All columns meet the same resamples, so that those of the same images are paired: the mean of
-    `differences` of two methods is the difference of their means, with an interval of its own.
+    All columns meet the same resamples, so that those of the same images are paired: the mean of the
+    differences of two methods is the difference of their means, with an interval of its own.
 
     Parameters
     ----------
-    values : (n, m), of n images; an infinite one, as the PSNR of a perfect image is, makes every
-        mean infinite that it is part of
+    values : (n, m), of n images
     patients : (n,) patient of each image
     count : resamples of the patients; with few patients (below about twenty) percentile intervals
         are too narrow
@@ -75,11 +74,11 @@ def cluster_means(
     Raises
     ------
     ValueError
-        If there are no images, or a value is NaN.
+        If there are no images, or a value is not finite.
     """
     values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 2 or not len(values) or np.isnan(values).any():
-        raise ValueError("means need values of one image or more, (n, m), none of them NaN")
+    if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
+        raise ValueError("means need values of one image or more, (n, m), finite numbers all")
     ones = np.ones((len(values), 1))
     return cluster_ratios(values, ones, patients, count, seed)
 
@@ -91,7 +90,7 @@ def cluster_ratios(
 
     Parameters
     ----------
-    numerators : (n, m); an infinite one makes every ratio infinite that it is part of
+    numerators : (n, m), finite
     denominators : (n, m) or (n, 1), finite and not negative
     patients, count, seed : as of `cluster_means`
 
@@ -102,27 +101,10 @@ def cluster_ratios(
     point = numerators.sum(axis=0) / denominators.sum(axis=0)
     if len(np.unique(patients)) < 2:
         return [Estimate(float(value)) for value in point]
-    # Sums, and how often ±infinity is drawn, which would be NaN as 0 times infinity.
-    parts = np.hstack(
-        [
-            np.where(np.isfinite(numerators), numerators, 0.0),
-            numerators == np.inf,
-            numerators == -np.inf,
-        ]
-    )
     drawn = []
     for block in resamples(patients, count, generator(seed, "patients")):
         weights = block.astype(np.float64)
-        total, above, below = np.split(parts.T @ weights, 3)
         with np.errstate(invalid="ignore"):
-            infinite = np.where(above > 0, np.inf, 0.0) + np.where(below > 0, -np.inf, 0.0)
-            drawn.append((total + infinite) / (denominators.T @ weights))
+            drawn.append((numerators.T @ weights) / (denominators.T @ weights))
     low, high = interval(np.hstack(drawn))
     return [Estimate(*map(float, ends)) for ends in zip(point, low, high, strict=True)]
-
-
-def differences(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return value minus reference, image by image; of two equal ones, infinite or not, 0."""
-    values, reference = np.broadcast_arrays(np.float64(values), np.float64(reference))
-    found = np.zeros(values.shape)
-    return np.subtract(values, reference, out=found, where=values != reference)

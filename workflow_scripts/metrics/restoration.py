@@ -11,6 +11,7 @@ from skimage.metrics import structural_similarity
 # The window of Wang et al. (2004): a Gaussian of this standard deviation, cut at 3.5 of them.
 WINDOW_SIGMA = 1.5
 SMALLEST = 11  # pixels, the width of that window
+HIGHEST = 100.0  # dB, so that one image without error leaves means and differences finite
 
 
 def judge(
@@ -26,9 +27,12 @@ def judge(
 def psnr(
     truth: np.ndarray, image: np.ndarray, data_range: float, mask: np.ndarray | None = None
 ) -> float:
-    """Return 10 log₁₀(R² / MSE) in dB, the mean square error over the mask; infinite at no error."""
-    error = np.square(difference(truth, image, data_range, mask)).mean()
-    return float(10 * np.log10(data_range**2 / error)) if error else float("inf")
+    """Return 10 log₁₀(R² / MSE) in dB, the mean square error over the mask, and 100 at most.
+
+    That is a root mean square error of 10⁻⁵ R, a fraction of a level of 16 bits.
+    """
+    error = np.square(difference(truth, image, data_range, mask)).mean() / data_range**2
+    return min(HIGHEST, float(-10 * np.log10(error))) if error else HIGHEST
 
 
 def mae(

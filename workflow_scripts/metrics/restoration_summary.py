@@ -5,7 +5,7 @@ import pandas as pd
 
 from workflow_scripts.common.schemas import RESTORATION_METRICS, RESTORATION_SUMMARY
 from workflow_scripts.common.tables import table_of
-from workflow_scripts.metrics.clusters import cluster_means, differences
+from workflow_scripts.metrics.clusters import cluster_means
 
 CASE = ["method", "samples"]  # what is told apart within a condition
 
@@ -49,7 +49,7 @@ def summarise(rows: pd.DataFrame, reference: str, count: int, seed: int) -> pd.D
             values = part[metrics].to_numpy(dtype=np.float64)
             compared = own is not None and case != own
             if compared:
-                to_reference = differences(values, cases[own][metrics].to_numpy(dtype=np.float64))
+                to_reference = values - cases[own][metrics].to_numpy(dtype=np.float64)
                 values = np.hstack([values, to_reference])
             estimates = cluster_means(values, part["patient_id"].to_numpy(), count, seed)
             for number, metric in enumerate(metrics):

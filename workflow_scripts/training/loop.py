@@ -149,7 +149,7 @@ def train(
             if given is not None:
                 x = torch.cat([x, given], dim=1)
             torch.manual_seed(seed_for(settings["seed"], "dropout", step, fabric.global_rank))
-            loss = process.loss(model(x, process.network_time(t), c), x0, eps, t).mean()
+            loss = process.loss(model(x, process.network_time(t), c), x0, eps, t, given).mean()
             fabric.backward(loss)
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             for group in optimizer.param_groups:

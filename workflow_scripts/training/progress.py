@@ -79,7 +79,7 @@ class ProgressGrid:
         x, network = self.x, beside(network, self.given)
         for s, t in pairwise([*self.levels, CLEAN]):
             with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
-                x0 = self.process.denoise(network, x, s, self.c)
+                x0 = self.process.denoise(network, x, s, self.c, self.given)
             x = t.sigma / s.sigma * x + t.alpha * (1 - t.ratio / s.ratio) * x0
         rows[step] = torch.from_numpy(shown(to_pixels(x)))
         draw_rows(rows, self.path)

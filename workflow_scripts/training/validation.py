@@ -58,5 +58,5 @@ def validation_loss(
         x = process.network_input(process.noisy(x0, eps, t), t)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             output = beside(network, given)(x, process.network_time(t), c[batch].to(device))
-        total += process.loss(output, x0, eps, t).sum().item()
+        total += process.loss(output, x0, eps, t, given).sum().item()
     return total / count

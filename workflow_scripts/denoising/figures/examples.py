@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.common.figures import INK, MUTED, plt
+from workflow_scripts.denoising.rows import mask_of
 from workflow_scripts.metrics.restoration import psnr
 
 PANEL = 1.25  # inches
@@ -29,7 +30,7 @@ class Picture:
 
 
 def draw_examples(
-    rows: list[tuple[np.ndarray, list[Picture]]], condition: str, data_range: float
+    rows: list[tuple[np.ndarray, list[Picture]]], condition: str, score: dict
 ) -> Figure:
     """Draw per patch a row of images, below each its absolute error, below that its spread.
 
@@ -39,7 +40,7 @@ def draw_examples(
     ----------
     rows : of each patch the clean image, in [0, 1], and what became of it, the noisy one first
     condition : the noise, for the title
-    data_range : for the PSNR above each image
+    score : configuration section `score`, for the PSNR above each image
     """
     columns = 1 + len(rows[0][1])
     figure, axes = plt.subplots(
@@ -54,10 +55,11 @@ def draw_examples(
         images, errors, spreads = axes[3 * number : 3 * number + 3]
         show(images[0], clean)
         images[0].set_title("clean", fontsize=8)
+        mask = mask_of(clean, score)
         most = max(np.abs(p.image - clean).max() for p in pictures[1:] or pictures)
         for column, picture in enumerate(pictures, start=1):
             show(images[column], picture.image)
-            value = psnr(clean, picture.image.clip(0, 1), data_range)
+            value = psnr(clean, picture.image.clip(0, 1), score["data_range"], mask)
             images[column].set_title(f"{picture.name}\n{value:.1f} dB", fontsize=8)
             scale = {"cmap": "magma", "vmin": 0, "vmax": most}
             shown = errors[column].imshow(flat(np.abs(picture.image - clean)), **scale)

@@ -36,7 +36,8 @@ def plot_denoisers(
     restored : file of each method
     summary, sweep : tables RESTORATION_SUMMARY and SWEEP
     figures : outputs, by name
-    config : `noise`, `images` (how many), `seed`, `score`, `sweep` (its method)
+    config : `noise`, `images` (how many), `seed`, `score`, `swept` (the
+        method of the sweep)
     """
     noise = config["noise"]
     variances = {condition(noise, variance): variance for variance in noise["variances"]}
@@ -45,14 +46,14 @@ def plot_denoisers(
     save_figure(draw_methods(table, variances, colours), figures["methods"])
     steps = read_table(sweep, SWEEP)
     save_figure(
-        draw_steps(steps, config["sweep"]["method"], colours_of(steps["sampler"].unique())),
+        draw_steps(steps, config["swept"], colours_of(steps["sampler"].unique())),
         figures["steps"],
     )
     patches = judged(images, shards, "test", config["images"], config["seed"])
     level = (len(variances) - 1) // 2
     rows = example_rows(patches, restored, noise, level)
     name = condition(noise, sorted(noise["variances"])[level])
-    save_figure(draw_examples(rows, name, config["score"]["data_range"]), figures["examples"])
+    save_figure(draw_examples(rows, name, config["score"]), figures["examples"])
 
 
 def example_rows(

@@ -1,45 +1,15 @@
-"""The methods that are held against each other, each a function from noisy patches to answers."""
+"""A trained network as a denoiser: a function from noisy patches to answers."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from workflow_scripts.common.precision import use_tf32, wants_bf16
-from workflow_scripts.common.schemas import NLM_TUNING
 from workflow_scripts.common.seeds import seed_for
-from workflow_scripts.common.tables import read_table
-from workflow_scripts.denoising.nlm import non_local_means
 from workflow_scripts.denoising.noisy import to_network, to_unit
 from workflow_scripts.diffusion.model import Model
 from workflow_scripts.diffusion.sampler import DEFAULTS, plan, sample
-
-
-class NonLocalMeans:
-    """Non-local means at the strength that was tuned for the noise level.
-
-    Parameters
-    ----------
-    settings : configuration of the method
-    tuning : table NLM_TUNING
-    kind : of the noise
-    """
-
-    samples = 1
-
-    def __init__(self, settings: dict, tuning: Path, kind: str):
-        table = read_table(tuning, NLM_TUNING)
-        chosen = table[table["chosen"]]
-        self.strengths = dict(zip(chosen["variance"], chosen["strength"], strict=True))
-        self.settings, self.kind = settings, kind
-
-    def __call__(self, noisy: np.ndarray, names: Sequence[str], variance: float) -> np.ndarray:
-        """Return float32 (n, 1, h, w) or (n, 1, h, w, c)."""
-        strength = self.strengths[variance]
-        return np.stack(
-            [non_local_means(y, self.kind, variance, strength, self.settings) for y in noisy]
-        )[:, None]
 
 
 class Learned:
@@ -47,7 +17,8 @@ class Learned:
 
     A regressor and a model that is given the noisy image are told the noise's variance. One that is
     given none, which learned from clean patches, starts from the noisy image at the level whose noise
-    over signal is that image's: of rician noise, which is not simply added, that is an approximation.
+    over signal is that image's, be it a time step or between two: of rician noise, which is not simply
+    added, that is an approximation.
 
     Parameters
     ----------
@@ -87,6 +58,9 @@ class Learned:
         else:
             # Noise of σ on [0, 1] is one of 2 σ on [-1, 1].
             settings = DEFAULTS | self.sampler | {"sigma_max": 2 * variance**0.5}
+            # Even in time a discrete process begins at a time step, which is less noisy or more.
+            if settings["spacing"] == "auto":
+                settings["spacing"] = "log_snr"
             images = {"begin": plan(model.process, settings)[0].alpha * y}
         found = to_unit(sample(model, c, seeds, settings, bf16=self.bf16, **images))
         return found.reshape(len(noisy), k, *noisy.shape[1:])
