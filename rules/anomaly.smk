@@ -89,6 +89,7 @@ rule train_simplex:
             model=model_recipe(search(w)["model"]),
             classes=CLASSES,
             precision=config["precision"],
+            **search(w, "healthy"),
         ),
         code=fingerprint("anomaly/train_simplex"),
     script:

@@ -1,5 +1,6 @@
 """The state of an unfinished training: its own, whole, and good to go on from after any end."""
 
+import ast
 import errno
 import random
 import subprocess
@@ -14,7 +15,7 @@ from small_training import CLASSES, MODEL, outputs, run, write_images
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import full_disk_named
-from workflow_scripts.training.checkpoint import Checkpoint, clear
+from workflow_scripts.training.checkpoint import Checkpoint, checkpoints_of, clear
 from workflow_scripts.training.train_diffusion import run_key
 
 REFUSED = r"{}\.pt {}.*Remove the file to start this training again"
@@ -125,10 +126,32 @@ def test_no_code_in_a_file_is_run(tmp_path):
 def test_what_finished_abandoned_and_killed_trainings_left_is_cleared(tmp_path):
     checkpoint = Checkpoint(tmp_path, "key")
     checkpoint.save({"step": 3})
-    (tmp_path / "other.pt").touch()
-    (tmp_path / ".key.1234.partial.pt").touch()
-    clear(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    folder = checkpoints_of(tmp_path / "model.json")
+    folder.mkdir()
+    (folder / "other.pt").touch()
+    (folder / ".key.1234.partial.pt").touch()
+    clear(tmp_path / "model.json")
+    assert list(folder.iterdir()) == []
+
+
+def test_no_step_deletes_the_state_of_a_training_before_it_is_over(root):
+    """Within the step the record and the entry in the cache are not yet written."""
+    clearing = []
+    for path in (root / "workflow_scripts").glob("*/*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        within = {
+            id(call)
+            for block in ast.walk(tree)
+            if isinstance(block, ast.With) and ast.unparse(block.items[0]).startswith("step(")
+            for call in ast.walk(block)
+        }
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "clear":
+                clearing.append(path.stem)
+                assert id(call) not in within, path.stem
+    assert sorted(clearing) == [
+        "choose_average", "choose_superresolution", "train_denoiser", "train_simplex"
+    ]  # fmt: skip
 
 
 def test_a_refused_state_stops_the_step_before_it_computes(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -9,17 +10,30 @@ import torch
 from diffusers import UNet2DModel
 from PIL import Image
 from safetensors.torch import load_file
-from small_training import DIFFUSION, FACTS, MODEL, TRAINING, VALUES, run, write_images
+from small_training import (
+    CLASSES,
+    DIFFUSION,
+    FACTS,
+    MODEL,
+    TRAINING,
+    VALUES,
+    outputs,
+    run,
+    write_images,
+)
 
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.runtime import log
-from workflow_scripts.common.schemas import AVERAGES, TRAINING_LOG
+from workflow_scripts.common.schemas import AVERAGES, SEEN, TRAINING_LOG
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.diffusion.model import load_model
+from workflow_scripts.training.at_once import train_and_choose
 from workflow_scripts.training.batches import read_split
+from workflow_scripts.training.checkpoint import checkpoints_of
 from workflow_scripts.training.choose_average import choose_average
 from workflow_scripts.training.ema import coefficients, combined
 from workflow_scripts.training.plot_training import plot_forward, plot_loss
+from workflow_scripts.training.train_diffusion import AVERAGE_NAMES
 from workflow_scripts.training.validation import validation_loss
 
 VP = {"resolution_shift": False, "prediction": "epsilon", "weighting": "none", "min_snr_gamma": 5}
@@ -52,6 +66,40 @@ def choose(folder, into):
         into / "average.parquet",
         {"ema": [0.05, 0.1], "device": "cpu", "precision": "fp32"},
     )
+
+
+class Named(dict):
+    """Files by name, as Snakemake hands them to a step."""
+
+    __getattr__ = dict.__getitem__
+
+
+def test_a_model_made_in_one_step_is_that_of_two(trained, tmp_path):
+    made = {name: tmp_path / "ema" / f"{name}.safetensors" for name in AVERAGE_NAMES} | {
+        "model": tmp_path / "model.json",
+        "log": tmp_path / "training_log.parquet",
+        "progress": tmp_path / "progress.png",
+        "seen": tmp_path / "seen.parquet",
+        "unet": tmp_path / "unet" / "config.json",
+        "weights": tmp_path / "unet" / "diffusion_pytorch_model.safetensors",
+        "average": tmp_path / "average.parquet",
+    }
+    job = SimpleNamespace(
+        input=Named(images=trained / "images.parquet", shards=[trained / "films.npy"]),
+        output=Named(made),
+        params=Named(code="code"),
+        resources={},
+    )
+    config = {"model": MODEL | {"training": TRAINING | {"steps": 60}}, "classes": CLASSES}
+    config |= {"precision": "fp32", "device": "cpu", "processes": 1, "checkpoint_minutes": 10}
+    train_and_choose(job, config)
+    found = outputs(tmp_path)
+    assert {tmp_path / name for name in found} == set(made.values())
+    for name in found.keys() - {"seen.parquet"}:
+        assert found[name] == (trained / name).read_bytes(), name
+    seen = read_table(made["seen"], SEEN)
+    assert len(seen) == len(read_split(job.input.images, job.input.shards, "train").table)
+    assert list(checkpoints_of(made["model"]).iterdir()), "which the step clears when it is over"
 
 
 def held_out_loss(folder, model):

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from workflow_scripts.common.configuration import load, schema
-from workflow_scripts.common.configuration_rules import EDM_RANGE, LEAST_SIGNAL, PHANTOM_VIEWS
+from workflow_scripts.common.configuration_rules import (
+    EDM_RANGE,
+    LEAST_SIGNAL,
+    PHANTOM_VIEWS,
+    noise_range,
+)
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.curate.parse_labels import VIEWS
 from workflow_scripts.diffusion.process import EDM, make_process
@@ -784,9 +789,27 @@ PAIRS = {
             f"{MODEL}__diffusion": {
                 "schedule": "betas", "timesteps": 25, "betas": [0.1] * 25, "zero_terminal_snr": False
             },
+            "anomaly__pathology__levels": [1, 4],
         },
         r"anomaly\.pathology\.levels: 4 is more noise .* models\.recommended end at, 3\.6;",
         {"anomaly__pathology__levels": [1, 3.5]},
+    ),
+    "healing below the noise of the betas": (
+        {
+            f"{MODEL}__diffusion": {"schedule": "betas", "timesteps": 25, "betas": [0.1] * 25},
+        },
+        r"anomaly\.pathology\.levels: 0\.25 is no more noise .*recommended begins at, 0\.333; give more",
+        {"anomaly__pathology__levels": [1, 4]},
+    ),
+    "healing below the noise of the model, which is shifted": (
+        {
+            f"{MODEL}__diffusion": {"schedule": "sigmoid", "resolution_shift": True},
+            "anomaly__pathology__levels": [0.13, 1],
+            "tensors__size": 512,
+            "dataset__phantom__size": 512,
+        },
+        r"anomaly\.pathology\.levels: 0\.13 is no more noise .*recommended begins at, 0\.139; give more",
+        {f"{MODEL}__diffusion": {"schedule": "cosine", "resolution_shift": True}},
     ),
     "images that cannot be halved": (
         {
@@ -802,17 +825,19 @@ PAIRS = {
         {f"{MODEL}__diffusion__zero_terminal_snr": False},
     ),
     "schedule betas without betas": (
-        {f"{MODEL}__diffusion__schedule": "betas", f"{MODEL}__diffusion__timesteps": 25},
+        {f"{MODEL}__diffusion__schedule": "betas", f"{MODEL}__diffusion__timesteps": 25, "anomaly": {}},
         r"models\.recommended\.diffusion\.betas: missing; schedule betas reads 25 numbers",
         {f"{MODEL}__diffusion__betas": [0.1] * 25},
     ),
     "betas of another length": (
-        {f"{MODEL}__diffusion__schedule": "betas", f"{MODEL}__diffusion__betas": [0.1] * 25},
+        {f"{MODEL}__diffusion__schedule": "betas", f"{MODEL}__diffusion__betas": [0.1] * 25,
+         "anomaly": {}},
         r"models\.recommended\.diffusion\.betas: 25 numbers for 1000 timesteps; .* set timesteps",
         {f"{MODEL}__diffusion__timesteps": 25},
     ),
     "betas that leave nothing": (
-        {f"{MODEL}__diffusion": {"schedule": "betas", "timesteps": 25, "betas": [0.9] * 25}},
+        {f"{MODEL}__diffusion": {"schedule": "betas", "timesteps": 25, "betas": [0.9] * 25},
+         "anomaly": {}},
         r"models\.recommended\.diffusion\.betas: they leave 1e-25 of the signal .* leave 1e-20",
         {f"{MODEL}__diffusion": {"schedule": "betas", "timesteps": 25, "betas": [0.8] * 25}},
     ),
@@ -1283,6 +1308,22 @@ def test_a_denoising_study_compares_its_reference_with_something(alone):
     methods = config["denoising"]["films"]["methods"]
     config["denoising"]["films"]["methods"] = {alone: methods[alone]}
     assert problems(config)
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "size", "shift"), [(25, 64, False), (1000, 64, True), (1000, 512, True)]
+)
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "sigmoid", "betas", "vp_sde", "edm"])
+def test_the_range_of_noise_is_that_of_the_process(schedule, timesteps, size, shift):
+    diffusion = {"process": "ddpm", "schedule": schedule, "betas": [0.02] * timesteps}
+    if schedule in ("vp_sde", "edm"):
+        diffusion = {"process": schedule, "p_mean": 0, "p_std": 1}
+    diffusion |= {"timesteps": timesteps, "resolution_shift": shift, "zero_terminal_snr": False}
+    diffusion |= {"loss": "l2", "prediction": "v", "weighting": "none"}
+    least, most = make_process(diffusion, size, 0.5).sigma_range
+    assert noise_range(diffusion, size)[0] == pytest.approx(least)
+    if schedule == "betas":
+        assert noise_range(diffusion, size)[1] == pytest.approx(most)
 
 
 def test_a_sampler_is_held_against_every_model():

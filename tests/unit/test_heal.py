@@ -14,7 +14,7 @@ from workflow_scripts.anomaly.heal_images import (
     part_of_the_way,
     seeds_of,
 )
-from workflow_scripts.anomaly.judged import judged_images
+from workflow_scripts.anomaly.judged import judged_images, require_images
 from workflow_scripts.anomaly.reconstruct_images import load_autoencoder, reconstruct_images
 from workflow_scripts.anomaly.train_autoencoder import train_autoencoder
 from workflow_scripts.common.errors import InputError
@@ -197,6 +197,41 @@ def test_an_image_with_several_findings_is_not_healthy(films, tmp_path):
     write_table(table, tmp_path / "images.parquet", IMAGES)
     train(tmp_path / "images.parquet", folder, tmp_path, AUTOENCODER | {"steps": 2})
     assert "003.png" not in set(read_table(tmp_path / "seen.parquet", SEEN)["image_id"])
+
+
+@pytest.mark.parametrize(
+    ("split", "healthy", "said"),
+    [
+        ("train", True, "split train shows No Finding and nothing else, .* nothing to learn from"),
+        ("val", True, r"split val shows No Finding .* to compare\. Give .* split\.fractions\.val"),
+        ("test", True, "split test shows No Finding and"),
+        ("val", False, "split val shows a finding of cohort.classes and nothing else, .* compare"),
+        ("test", False, "split test shows a finding"),
+    ],
+)
+def test_without_healthy_images_or_others_nothing_is_trained_or_healed(
+    films, folder, tmp_path, split, healthy, said
+):
+    _, table = films
+    gone = (table["split"] == split) & ((table["class_name"] == "No Finding") == healthy)
+    # Images of several findings are no healthy ones, and none of a finding either.
+    table = table.assign(findings=table["findings"].where(~gone, "Effusion|Pneumonia"))
+    write_table(table, tmp_path / "images.parquet", IMAGES)
+    with pytest.raises(InputError, match=said):
+        train(tmp_path / "images.parquet", films[0], tmp_path)
+    with pytest.raises(InputError, match=said):
+        heal_images(
+            tmp_path / "images.parquet", [films[0] / "films.npy"], folder, tmp_path / "a.npy",
+            SETTINGS | {"level": 1.0, "device": "cpu", "precision": "fp32"},
+        )  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["images.parquet"]
+
+
+def test_a_training_split_of_healthy_images_alone_will_do(films):
+    _, table = films
+    require_images(
+        table[(table["split"] != "train") | (table["class_name"] == "No Finding")], "No Finding"
+    )
 
 
 def test_it_reconstructs_health_and_not_what_it_never_saw(films, trained, tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workflow_scripts.anomaly.judged import judged_images
+from workflow_scripts.anomaly.judged import judged_images, require_images
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.files import whole_file
@@ -39,7 +39,9 @@ def heal_images(images: Path, shards: list[Path], folder: Path, healed: Path, co
     config : `level` (noise over signal, σ/α), `device`, `precision`, and of an entry of `anomaly`
         `healthy`, `steps`, `guidance`, `per_class` and `seed`
     """
-    rows = judged_images(read_table(images, IMAGES), config["per_class"], config["seed"])
+    table = read_table(images, IMAGES)
+    require_images(table, config["healthy"])
+    rows = judged_images(table, config["per_class"], config["seed"])
     store = ImageStore(rows, shards)
     with leased_device(config["device"]) as device:
         model = load_model(folder, device)

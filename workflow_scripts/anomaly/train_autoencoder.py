@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from workflow_scripts.anomaly.autoencoder import Autoencoder, parameters
+from workflow_scripts.anomaly.judged import require_images
 from workflow_scripts.common.devices import leased_device
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.findings import single_finding
@@ -51,9 +52,10 @@ def train_autoencoder(
     Raises
     ------
     InputError
-        If the error is no number.
+        If the error is no number, or as of `require_images`.
     """
     table = read_table(images, IMAGES)
+    require_images(table, healthy)
     well = table[single_finding(table) & (table["class_name"] == healthy)]
     seen, held_out = (well[well["split"] == split] for split in ("train", "val"))
     store, steps, size = ImageStore(seen, shards), settings["steps"], settings["batch_size"]

@@ -19,6 +19,8 @@ Sound = Callable[..., bool]
 EARLY = "early"
 # Noise over signal that a model of process edm is drawn with (Karras et al. 2022, table 1).
 EDM_RANGE = 0.002, 80.0
+# Where process vp_sde begins: log SNR 15.
+VP_SDE_LEAST = math.exp(-7.5)
 # Views that phantom films have.
 PHANTOM_VIEWS = ("AP", "PA")
 # Width in pixels of the windows that SSIM compares (metrics/restoration.py).
@@ -27,7 +29,7 @@ SSIM_WINDOW = 11
 NOISY = "noisy"
 # What a sampler says that begins and ends where its process does.
 WHOLE_RANGE = {"sigma_min": None, "sigma_max": None}
-# Methods that draw nothing on their way.
+# Methods that draw nothing on their way: of the same start these have one right end.
 DETERMINISTIC = ("ddim", "dpm++2m", "unipc", "heun")
 # The least ᾱ of a schedule: its root is a number of 32 bits, and so is the root's inverse.
 LEAST_SIGNAL = 1e-20
@@ -739,14 +741,55 @@ def anomaly_rules(config: dict, sound: Sound) -> Iterator[str]:
                 f"models.{search['model']} never learns with label_dropout 0; set guidance to 1, or "
                 "label_dropout to 0.1"
             )
-        diffusion, most = model["diffusion"], max(search["levels"])
-        if diffusion.get("schedule") == "betas" and diffusion["betas"]:
-            signal = math.prod(1 - beta for beta in diffusion["betas"])
-            if not diffusion["zero_terminal_snr"] and most**2 * signal > 1 - signal:
-                yield (
-                    f"{where}.levels: {most:g} is more noise over signal than the betas of "
-                    f"models.{search['model']} end at, {math.sqrt(1 / signal - 1):.3g}; give less"
-                )
+        diffusion = model["diffusion"]
+        if not sound("tensors", "size") or any(diffusion_problems("", diffusion)):
+            continue  # no process yet whose noise could be asked for
+        least, most = noise_range(diffusion, config["tensors"]["size"])
+        if min(search["levels"]) <= least:
+            yield (
+                f"{where}.levels: {min(search['levels']):g} is no more noise over signal than "
+                f"models.{search['model']} begins at, {least:.3g}; give more"
+            )
+        if max(search["levels"]) > most:
+            yield (
+                f"{where}.levels: {max(search['levels']):g} is more noise over signal than the betas of "
+                f"models.{search['model']} end at, {most:.3g}; give less"
+            )
+
+
+def noise_range(diffusion: dict, size: int) -> tuple[float, float]:
+    """Return the least noise over signal, σ/α, of a process, and the most if its betas say so, else infinity.
+
+    As the diffusion engine has it, without the engine.
+
+    Parameters
+    ----------
+    diffusion : of a model
+    size : of its images
+    """
+    shift = size / 64 if diffusion.get("resolution_shift") else 1.0
+    if diffusion["process"] == "edm":
+        return EDM_RANGE[0], math.inf
+    if diffusion["process"] == "vp_sde":
+        return VP_SDE_LEAST * shift, math.inf
+    end, t = 0.0, 1 / diffusion["timesteps"]
+    match diffusion["schedule"]:
+        case "linear":
+            signal = 1 - 0.1 * t
+        case "cosine":
+            first, zero = (math.cos((u + 0.008) / 1.008 * math.pi / 2) for u in (t, 0))
+            signal = (first / zero) ** 2
+        case "sigmoid":
+            first, zero, one = (1 / (1 + math.exp(3 - 6 * u)) for u in (t, 0, 1))
+            signal = (one - first) / (one - zero)
+        case "betas":
+            signal = 1 - diffusion["betas"][0]
+            if not diffusion["zero_terminal_snr"]:
+                end = math.prod(1 - beta for beta in diffusion["betas"])
+    return (
+        math.sqrt(1 / signal - 1) * shift,
+        math.sqrt(1 / end - 1) * shift if end else math.inf,
+    )
 
 
 def inpainting_rules(config: dict, sound: Sound) -> Iterator[str]:

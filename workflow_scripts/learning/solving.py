@@ -6,14 +6,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from workflow_scripts.common.configuration_rules import DETERMINISTIC
 from workflow_scripts.diffusion.model import Model
 from workflow_scripts.diffusion.process import CLEAN, Level
 from workflow_scripts.diffusion.sampler import DEFAULTS, guided, image_seeds, plan
 from workflow_scripts.diffusion.solvers import solve
 from workflow_scripts.learning.known import Known
-
-# What draws no fresh noise on its way: of the same start these have one right end.
-DETERMINISTIC = ("ddim", "dpm++2m", "unipc", "heun")
 
 
 @torch.inference_mode()

@@ -1,23 +1,12 @@
 """Choose how long the average of a super-resolution model's weights is."""
 
-from pathlib import Path
-
 from workflow_scripts.common.runtime import step
 from workflow_scripts.training.checkpoint import clear
-from workflow_scripts.training.choose_average import choose_average
+from workflow_scripts.training.choose_average import choose_as_asked
 
 if __name__ == "__main__":
     with step(snakemake) as config:
         if config is not None:  # not in the cache
-            choose_average(
-                Path(snakemake.input.images),
-                [Path(path) for path in snakemake.input.shards],
-                Path(snakemake.input.short),
-                Path(snakemake.input.long),
-                Path(snakemake.output.unet),
-                Path(snakemake.output.weights),
-                Path(snakemake.output.average),
-                config,
-            )
+            choose_as_asked(snakemake, snakemake.input, config)
     # Now that Snakemake has noted that the training is done.
-    clear(Path(snakemake.input.model).parent / "checkpoints")
+    clear(snakemake.input.model)

@@ -81,9 +81,17 @@ class Checkpoint:
         )
 
 
-def clear(folder: Path) -> None:
-    """Delete the state of a training, and those of abandoned configurations."""
-    for path in folder.glob("*.pt"):
+def checkpoints_of(model: str | Path) -> Path:
+    """Return the folder for the state of a training, given the model.json that it writes."""
+    return Path(model).parent / "checkpoints"
+
+
+def clear(model: str | Path) -> None:
+    """Delete the state of a model's training, and those of abandoned configurations.
+
+    Only when the step is over: a run that is killed before that goes on from there.
+    """
+    for path in checkpoints_of(model).glob("*.pt"):
         path.unlink()
 
 

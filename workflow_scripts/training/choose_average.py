@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -88,18 +89,31 @@ def save_unet(unet: torch.nn.Module, unet_config: Path, weights: Path) -> None:
     write_weights(unet.state_dict(), weights, {"format": "pt"})
 
 
+def choose_as_asked(job: Any, trained: Any, config: dict) -> None:
+    """Choose the average of a model.
+
+    Parameters
+    ----------
+    job : Snakemake's object of a rule with the inputs `images` and `shards` and the outputs `unet`,
+        `weights` and `average`
+    trained : where `short` and `long` are: the job's inputs, or its outputs if it trained the model
+    config : as of `choose_average`
+    """
+    choose_average(
+        Path(job.input.images),
+        [Path(path) for path in job.input.shards],
+        Path(trained.short),
+        Path(trained.long),
+        Path(job.output.unet),
+        Path(job.output.weights),
+        Path(job.output.average),
+        config,
+    )
+
+
 if __name__ == "__main__":
     with step(snakemake) as config:
         if config is not None:  # not in the cache
-            choose_average(
-                Path(snakemake.input.images),
-                [Path(path) for path in snakemake.input.shards],
-                Path(snakemake.input.short),
-                Path(snakemake.input.long),
-                Path(snakemake.output.unet),
-                Path(snakemake.output.weights),
-                Path(snakemake.output.average),
-                config,
-            )
+            choose_as_asked(snakemake, snakemake.input, config)
     # Now that Snakemake has noted that the training is done.
-    clear(Path(snakemake.input.model).parent / "checkpoints")
+    clear(snakemake.input.model)

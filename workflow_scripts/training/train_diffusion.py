@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -19,7 +20,7 @@ from workflow_scripts.diffusion.conditions import measured_conditions
 from workflow_scripts.diffusion.degradation import make_degradation
 from workflow_scripts.diffusion.network import network_of
 from workflow_scripts.training.batches import Split, pixel_deviation, read_split
-from workflow_scripts.training.checkpoint import Checkpoint
+from workflow_scripts.training.checkpoint import Checkpoint, checkpoints_of
 from workflow_scripts.training.parallel import launch
 from workflow_scripts.training.progress import draw_rows
 from workflow_scripts.training.worker import train_model
@@ -136,23 +137,32 @@ def write_seen(images: Path, shards: list[Path], seen: Path) -> None:
     write_table(table[["image_id", "patient_id"]], seen, SEEN)
 
 
+def train_as_asked(job: Any, config: dict) -> None:
+    """Train a model, and write which images it is given.
+
+    Parameters
+    ----------
+    job : Snakemake's object of a rule with the inputs `images` and `shards` and the outputs `model`,
+        AVERAGE_NAMES, `log`, `progress` and `seen`
+    config : as of `train_diffusion`
+    """
+    images, shards = Path(job.input.images), [Path(path) for path in job.input.shards]
+    train_diffusion(
+        images,
+        shards,
+        Path(job.output.model),
+        {name: Path(job.output[name]) for name in AVERAGE_NAMES},
+        Path(job.output.log),
+        Path(job.output.progress),
+        checkpoints_of(job.output.model),
+        config,
+        job.params.code,
+        job.resources.get("gpu"),
+    )
+    write_seen(images, shards, Path(job.output.seen))
+
+
 if __name__ == "__main__":
     with step(snakemake) as config:
         if config is not None:  # not in the cache
-            train_diffusion(
-                Path(snakemake.input.images),
-                [Path(path) for path in snakemake.input.shards],
-                Path(snakemake.output.model),
-                {name: Path(snakemake.output[name]) for name in AVERAGE_NAMES},
-                Path(snakemake.output.log),
-                Path(snakemake.output.progress),
-                Path(snakemake.output.model).parent / "checkpoints",
-                config,
-                snakemake.params.code,
-                snakemake.resources.get("gpu"),
-            )
-            write_seen(
-                Path(snakemake.input.images),
-                [Path(path) for path in snakemake.input.shards],
-                Path(snakemake.output.seen),
-            )
+            train_as_asked(snakemake, config)
