@@ -21,8 +21,8 @@ from workflow_scripts.anomaly.heal_images import as_healthy, heal, seeds_of
 from workflow_scripts.anomaly.judged import judged_images
 from workflow_scripts.anomaly.reconstruct_images import load_autoencoder
 from workflow_scripts.anomaly.residuals import image_scores, peak_inside, residual_maps
-from workflow_scripts.anomaly.summary import auroc
 from workflow_scripts.common.configuration import load
+from workflow_scripts.common.levels import DEPTHS
 from workflow_scripts.common.pixels import to_input, to_pixels
 from workflow_scripts.common.precision import wants_bf16
 from workflow_scripts.common.schemas import ANOMALY_SUMMARY, IMAGES, MACRO, PHANTOM_TRUTH
@@ -31,6 +31,7 @@ from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
 from workflow_scripts.diffusion.model import load_model
 from workflow_scripts.metrics.clusters import interval, resamples
+from workflow_scripts.metrics.ranking import Ranking
 from workflow_scripts.phantom.population import Film
 from workflow_scripts.phantom.radiograph import draw
 from workflow_scripts.tensors.reduction import reduce
@@ -89,7 +90,8 @@ def healers(data: Path, config: dict, search: dict, folder: Path, summary: pd.Da
                 seeds_of(search["seed"], rows["image_id"]),
             )
             bf16 = wants_bf16(config["precision"], CPU)
-            return to_pixels(heal(model, to_input(pixels, CPU), c, seeds, level, search, bf16), 8)
+            x = heal(model, to_input(pixels, CPU), c, seeds, level, search, bf16)
+            return to_pixels(x, model.bits)
 
         yield method, healed
 
@@ -115,10 +117,10 @@ def planted(data: Path, config: dict, search: dict, folder: Path, summary: pd.Da
 
     @torch.inference_mode()
     def reconstructed(pixels, rows):
-        return to_pixels(autoencoder(to_input(pixels, CPU)), 8)
+        return to_pixels(autoencoder(to_input(pixels, CPU)), store.bits)
 
     methods["autoencoder"] = reconstructed
-    well = store.all()
+    well, grey = store.all(), 255 / DEPTHS[store.bits][1]
     base = {m: image_scores(residual_maps(well, f(well, rows))) for m, f in methods.items()}
     patients = np.tile(rows["patient_id"].to_numpy(), 2)
     blocks = list(resamples(patients, search["bootstrap"], generator("planted", "patients")))
@@ -129,14 +131,15 @@ def planted(data: Path, config: dict, search: dict, folder: Path, summary: pd.Da
             replace(film, nodule_side=side, nodule_x=x, nodule_y=y, nodule_radius=radius)
             for film, (side, x, y) in zip(films, places, strict=True)
         ]
-        drawn = np.stack([reduce(draw(film, size), store.size) for film in signs])
+        drawn = np.stack([reduce(draw(film, size), store.size, store.bits) for film in signs])
         cells = []
         for method, function in methods.items():
             maps = residual_maps(drawn, function(drawn, rows))
             scores = np.concatenate([image_scores(maps), base[method]])
-            once = auroc(scores, ill, ~ill, np.ones((len(scores), 1)))[0]
-            low, high = interval(np.concatenate([auroc(scores, ill, ~ill, w) for w in blocks]))
-            changed = np.abs(drawn.astype(int) - well) > 8
+            ranking = Ranking(scores, ill)
+            once = ranking.auroc(np.ones((len(scores), 1)))[0]
+            low, high = interval(np.concatenate([ranking.auroc(w) for w in blocks]))
+            changed = grey * np.abs(drawn.astype(int) - well) > 8
             hits = np.mean([peak_inside(m, c) for m, c in zip(maps, changed, strict=True)])
             cells.append(f"{once:.3f} ({low:.3f} to {high:.3f}), {hits:.0%}")
         lines.append([f"{2 * radius:g} cm", *cells])

@@ -106,7 +106,8 @@ rule render_report:
     localrule: True
     params:
         # Without what jobs are given, and without what reaches the page through its inputs alone:
-        # another device, more of them, or other folders make no other page.
+        # another device, more of them, or another nih_dir make no other page. Other folders do: the
+        # page shows the last part of their names.
         config=canonical(
             **{
                 key: value

@@ -50,3 +50,12 @@ def model_of(folder: Path, channels: int = 1, bits: int = 8, **facts) -> Path:
     """Write an untrained model of such images, and return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     return untrained(folder, channels=channels, bits=bits, **facts)
+
+
+def shown_in(figure, columns: int) -> dict[str, np.ndarray]:
+    """Return the images of each column of a panel by its title, from above: (rows, h, w, ...)."""
+    grid = np.array([axes for axes in figure.axes if axes.images]).reshape(-1, columns)
+    return {
+        column[0].get_title(): np.stack([np.asarray(cell.images[0].get_array()) for cell in column])
+        for column in grid.T
+    }

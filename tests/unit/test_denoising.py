@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from PIL import Image as PillowImage
 from scipy.stats import rice
 from skimage.restoration import denoise_nl_means
 
@@ -21,7 +22,6 @@ from workflow_scripts.common.schemas import (
     PATCH_INDEX,
     RESTORATION,
     RESTORATION_SUMMARY,
-    SPREAD,
     SWEEP,
     UNCERTAINTY,
 )
@@ -673,8 +673,20 @@ def test_a_sweep_judges_each_sampler_and_number_of_steps_on_validation_patches(s
         assert row.value == pytest.approx(own[row.metric].mean())
 
 
-def test_figures_and_example_images(study):
+def values_drawn(axes) -> list[list[float]]:
+    """Return the values of each line but the diagonal, in an order of their own."""
+    lines = [line for line in axes.lines if list(line.get_xdata()) != list(line.get_ydata())]
+    return sorted(list(map(float, line.get_ydata())) for line in lines)
+
+
+def values_in(table: pd.DataFrame, *apart: str, column: str = "value") -> list[list[float]]:
+    """Return the values of each group of a table, in an order of their own."""
+    return sorted(part[column].tolist() for _, part in table.groupby(list(apart), sort=False))
+
+
+def test_figures_and_example_images(study, saved):
     folder, images, shards, restored, judging = study
+    drawn, judged_spread = saved(plot_denoisers), saved(measure_uncertainty)
     score_denoising(
         images, shards, restored, folder / "rows.parquet", folder / "summary.parquet",
         judging | {"reference": "nlm"},
@@ -690,10 +702,41 @@ def test_figures_and_example_images(study):
         folder / "uncertainty.png", judging,
     )  # fmt: skip
     export_examples(images, shards, restored, folder / "e.tiff", folder / "e.png", judging)
-    for path in (*figures.values(), folder / "uncertainty.png", folder / "e.png"):
-        assert path.read_bytes().startswith(b"\x89PNG"), path
     patches = judged(images, shards, "test", 4, 0)
     answers = read_restored(restored["ddpm"]).images
+    summary = read_table(folder / "summary.parquet", RESTORATION_SUMMARY)
+    for axes, metric in zip(drawn["methods"].axes, ("psnr", "ssim", "mae"), strict=True):
+        assert values_drawn(axes) == values_in(
+            summary[summary["metric"] == metric], "method", "samples"
+        )
+    (legend,) = drawn["methods"].legends
+    labels = {text.get_text() for text in legend.get_texts()}
+    assert labels == {"noisy", "nlm", "ddpm, mean of 4", "one answer"}
+    sweep = read_table(folder / "sweep.parquet", SWEEP)
+    parts = [part for _, part in sweep.groupby(["condition", "metric"], sort=False)]
+    assert len(parts) == len(drawn["steps"].axes) == 2 * 3
+    for axes, part in zip(drawn["steps"].axes, parts, strict=True):
+        assert values_drawn(axes) == values_in(part.sort_values("steps"), "sampler", "samples")
+    cells, first = drawn["examples"].axes, chosen(patches, 3)[0]
+    assert [cell.get_title().rsplit("\n", 1)[0] for cell in cells[:4]] == [
+        "clean", "noisy", "nlm", "ddpm\nmean of 4",
+    ]  # fmt: skip
+    mean, clean = answers[0, first].mean(axis=0), patches.clean[first]
+    below = [0], [3], [4 + 3], [8 + 3]  # three rows of four for each patch: image, error, spread
+    expected = clean, mean.clip(0, 1), np.abs(mean - clean), answers[0, first].std(axis=0, ddof=1)
+    for (place,), image in zip(below, expected, strict=True):
+        assert np.asarray(cells[place].images[0].get_array()) == pytest.approx(image, abs=1e-6)
+    assert not cells[8 + 2].images, "one answer has no spread"
+    table = read_table(folder / "u.parquet", UNCERTAINTY)
+    coverage = table[table["measure"] == "coverage"].sort_values("expected")
+    for axes, name in zip(judged_spread["uncertainty"].axes, ("0.01", "0.04"), strict=False):
+        assert axes.get_title(loc="left") == f"gaussian {name}"
+        own = coverage[coverage["condition"] == f"gaussian {name}"]
+        assert values_drawn(axes) == values_in(own, "method")
+    with PillowImage.open(folder / "e.png") as sheet:
+        tiles = np.asarray(sheet)
+    assert tiles.shape == (8 * 18 - 2, 4 * 18 - 2), "a row for each patch and noise, gaps of 2"
+    assert (tiles[:16, :16] == (255 * patches.clean[first]).round()).all()
     pages = {}
     with tifffile.TiffFile(folder / "e.tiff") as file:
         for page in file.pages:
@@ -749,4 +792,3 @@ def test_a_posterior_whose_spread_is_wrong_is_found(scale, expected):
 
 def test_one_patient_tells_nothing_of_others():
     assert set(verdicts(0.5, 0, patients=1)) == {"unknown"}
-    assert SPREAD.columns and UNCERTAINTY.columns

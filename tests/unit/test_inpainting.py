@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.image import imread
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import inpaint_biharmonic
 
-from tests.unit.restoring import STORES, model_of, write_store
+from tests.unit.restoring import STORES, model_of, shown_in, write_store
 from workflow_scripts.common.errors import InputError
+from workflow_scripts.common.levels import shown
+from workflow_scripts.common.panels import HIDDEN
 from workflow_scripts.common.schemas import MASKS, RESTORATION, RESTORATION_SUMMARY
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
@@ -108,12 +109,26 @@ def test_measures_are_taken_within_the_mask(run):
     assert summary.loc[summary["method"] == "biharmonic", "difference"].isna().all()
 
 
-def test_the_panel_is_a_picture(run, tmp_path):
+def test_the_panel_shows_images_masks_answers_and_errors(run, tmp_path, saved):
     files = [run[name] for name in ("table", "masks", "shards", "biharmonic", "sample", "mean")]
     config = {"samples": 2, "model": "m", "phantom": True}
+    figure = saved(plot_inpainting)
     plot_inpainting(*files, tmp_path / "panel.png", config)
-    picture = imread(tmp_path / "panel.png")
-    assert picture.shape[0] > 800 and picture[..., :3].std() > 0.1
+    cells = shown_in(figure["panel"], columns=8)
+    answers = ["biharmonic", "model, one draw", "mean of 2 draws"]
+    assert list(cells) == ["image", "masked", *answers, *(f"error:\n{name}" for name in answers)]
+    assert "Phantom films" in figure["panel"].get_suptitle()
+    _, truth, hidden, *filled = arrays(run)
+    places = [0, 1, 5, 6, 10, 11]  # two of each kind of mask
+    assert np.array_equal(cells["image"], shown(truth[places]))
+    coloured = (cells["masked"] == HIDDEN).all(axis=3)
+    assert np.array_equal(coloured, hidden[places])
+    most = np.iinfo(truth.dtype).max
+    for name, answer in zip(answers, filled, strict=True):
+        assert np.array_equal(cells[name], shown(answer[places]))
+        error = 100 * (answer[places].astype(float) - truth[places]) / most
+        error = error.mean(axis=3) if error.ndim == 4 else error
+        assert cells[f"error:\n{name}"] == pytest.approx(error)
 
 
 def test_a_draw_depends_on_its_image_and_mask_alone(tmp_path):

@@ -10,6 +10,7 @@ from tests.untrained import DDPM, EDM, VP_SDE, untrained
 from workflow_scripts.common.errors import InputError
 from workflow_scripts.common.schemas import IMAGES
 from workflow_scripts.common.tables import read_table
+from workflow_scripts.diffusion import process
 from workflow_scripts.diffusion.model import load_model
 from workflow_scripts.diffusion.process import CLEAN
 from workflow_scripts.diffusion.sampler import plan
@@ -174,3 +175,19 @@ def test_losses_by_level_are_those_of_validation_level_by_level(films, tmp_path)
     # x̂_0 = α x_t − σ v: an error of v weighs σ in it.
     sigma = table["ratio"] / np.hypot(1, table["ratio"])
     assert (table["error"] / sigma).to_numpy() == pytest.approx(np.sqrt(table["loss"]), rel=1e-3)
+
+
+def test_losses_by_level_are_of_the_noise_that_the_model_was_trained_with(
+    films, tmp_path, monkeypatch
+):
+    model = load_model(untrained(tmp_path, DDPM | {"noise": "simplex"}, {"finding": CLASSES}))
+    drawn = []
+
+    def smooth(seeds, draw, shape):
+        drawn.append(len(seeds))
+        return torch.zeros(len(seeds), *shape)
+
+    monkeypatch.setattr(process, "simplex_noise", smooth)
+    split = read_split(*films, "val")
+    loss_by_level(model, split, [0.2, 0.5])
+    assert drawn == 2 * [len(split.table)]

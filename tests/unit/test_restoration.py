@@ -52,7 +52,7 @@ def test_a_mask_leaves_the_rest_out():
     assert ssim(truth, image, 1, mask) == pytest.approx(each[mask].mean())
     spoiled = image.copy()
     spoiled[0, 0] = 9  # beyond the reach of any window of the mask
-    assert judge(truth, spoiled, 1, mask | False) == judge(truth, image, 1, mask)
+    assert judge(truth, spoiled, 1, mask) == judge(truth, image, 1, mask)
     assert psnr(truth, spoiled, 1) < psnr(truth, image, 1)
 
 

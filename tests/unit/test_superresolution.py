@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.transform import downscale_local_mean
 
-from tests.unit.restoring import STORES, model_of, write_store
+from tests.unit.restoring import STORES, model_of, shown_in, write_store
+from workflow_scripts.common.levels import shown
 from workflow_scripts.common.schemas import IMAGES, RESTORATION, RESTORATION_SUMMARY
 from workflow_scripts.common.store import ImageStore
 from workflow_scripts.common.tables import read_table
@@ -121,12 +121,26 @@ def test_an_image_does_not_depend_on_how_many_there_are(tmp_path):
         assert (np.load(few[name]) == np.load(many[name])[:2]).all()
 
 
-def test_the_panel_is_a_picture(run, tmp_path):
+def test_the_panel_shows_small_images_answers_and_errors(run, tmp_path, saved):
     files = [run[name] for name in ("table", "shards", "reduced", *ANSWERS)]
     config = {"factor": FACTOR, "samples": 2, "phantom": True}
+    figure = saved(plot_superresolution)
     plot_superresolution(*files, tmp_path / "panel.png", config)
-    picture = imread(tmp_path / "panel.png")
-    assert picture.shape[0] > 800 and picture[..., :3].std() > 0.1
+    cells = shown_in(figure["panel"], columns=8)
+    answers = ["bicubic", "model, one draw", "mean of 2 draws"]
+    assert list(cells) == ["reduced", *answers, "truth", *(f"error:\n{name}" for name in answers)]
+    title = figure["panel"].get_suptitle()
+    assert "Phantom films reduced 2 times" in title
+    truth = truth_of(run)
+    assert np.array_equal(cells["truth"], shown(truth))
+    assert np.array_equal(cells["reduced"], shown(np.load(run["reduced"])))
+    most = np.iinfo(truth.dtype).max
+    for name, file in zip(answers, ANSWERS, strict=True):
+        answer = np.load(run[file])
+        assert np.array_equal(cells[name], shown(answer))
+        error = 100 * (answer.astype(float) - truth) / most
+        error = error.mean(axis=3) if error.ndim == 4 else error
+        assert cells[f"error:\n{name}"] == pytest.approx(error)
 
 
 def test_detail_that_the_small_image_leaves_open_is_consistent_and_brightness_is_not():

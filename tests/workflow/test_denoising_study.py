@@ -39,6 +39,14 @@ def test_every_method_denoises_the_same_patches_of_unseen_patients(
     assert facts["unet"]["diffusion"] == {"process": "regression", "loss": "huber"}
     assert facts["guided"]["given"]["variances"] == [0.01, 0.04]
     assert facts["matched"]["given"] is None and facts["matched"]["bits"] == 16
+    # The same network and steps, but for what takes in the noisy patch (2 × 2 pixels, by 16 filters of
+    # 3 × 3) and its variance (one of two or unknown, by 64 features).
+    parameters = {name: about["parameters"] for name, about in facts.items()}
+    assert parameters["guided"] - parameters["unet"] == 4 * 16 * 9
+    assert parameters["unet"] - parameters["matched"] == 3 * 64
+    for name in facts:
+        log = pd.read_parquet(study / "models" / name / "training_log.parquet")
+        assert log["step"].iloc[-1] == 20
 
     summary = pd.read_parquet(study / "summary.parquet")
     assert summary.loc[summary["method"] == "nlm", "difference"].isna().all()

@@ -79,7 +79,7 @@ def loss_by_level(model: Model, split: Split, quantiles: Iterable[float]) -> pd.
     c = model.conditions.encode(split.table)
     rows = []
     for quantile in quantiles:
-        eps = torch.randn(x0.shape, generator=stream)
+        eps = process.eps(x0.shape, stream)
         t = process.levels(torch.full((len(x0),), quantile))
         x = process.noisy(x0, eps, t)
         output = model.network(process.network_input(x, t), process.network_time(t), c)

@@ -177,7 +177,8 @@ def denoising(config: Mapping, settings: Mapping, folders: Mapping[str, Files]) 
         "asked": (
             f"Patches of {square(settings['patches']['size'])} pixels with {noise['kind']} noise of "
             f"variance σ² = {listed([f'{v:g}' for v in noise['variances']])}, where black is 0 and white "
-            "is 1. Learned methods have the same network, but for the channels of the noisy patch, "
+            "is 1. Learned methods have the same network, but for what takes in the noisy patch and its "
+            "variance, "
             f"and took the same {count(settings['training']['steps'])} steps."
             f"{tuned if any(m['kind'] == 'nlm' for m in methods.values()) else ''}"
         ),
