@@ -13,7 +13,8 @@ import yaml
 
 from tests.volumes import head, write_brains, write_digits, write_patches
 from workflow_scripts.audit.audit import audit
-from workflow_scripts.formats.nifti import grey, plane
+from workflow_scripts.formats.images import window
+from workflow_scripts.formats.nifti import plane
 from workflow_scripts.tensors.reduction import reduce
 
 SPLITS = ("train", "val", "test")
@@ -150,7 +151,7 @@ def test_every_pixel_is_the_one_of_the_file(run):
                 place = listing.loc[image.image_id, channel]
                 scan = (weight * volume).astype(np.int16) // 2**place.frame
                 values = plane(scan, "coronal", place.position)
-                expected = reduce(grey(values, place.low, place.high), 12, bits=16)
+                expected = reduce(window(values, place.low, place.high), 12, bits=16)
                 np.testing.assert_array_equal(found[..., channel], expected)
         assert set(images["image_id"].str.split("/").str[2]) == {"volume_000", "volume_001"}
         dropped = pd.read_parquet(data / "raw/dropped.parquet")
