@@ -155,6 +155,10 @@ SR3 = (
     "Saharia C, et al. Image Super-Resolution via Iterative Refinement. IEEE Transactions on Pattern "
     "Analysis and Machine Intelligence 2023;45:4713–4726. (SR3)"
 )
+SRDIFF = (
+    "Li H, et al. SRDiff: Single Image Super-Resolution with Diffusion Probabilistic Models. "
+    "Neurocomputing 2022;479:47–59."
+)
 KEYS = (
     "Keys R. Cubic Convolution Interpolation for Digital Image Processing. IEEE Transactions on "
     "Acoustics, Speech, and Signal Processing 1981;29:1153–1160."
@@ -259,6 +263,7 @@ def references(config: dict) -> list[str]:
         ("inpainting" in shown, REPAINT),
         ("inpainting" in shown, BIHARMONIC),
         ("superresolution" in shown, SR3),
+        ("superresolution" in shown, SRDIFF),
         ("superresolution" in shown, KEYS),
         ("anomaly" in shown, WOLLEB),
         ("anomaly" in shown, ANODDPM),

@@ -1,7 +1,8 @@
 """Diffusion processes: how an image becomes noise, what the network says, and what its error costs.
 
 Everywhere x_t = α x_0 + σ ε with ε ~ N(0, 1) at each pixel, and the network F says what x_0 is by
-x_0 = c_skip x_t + c_out F(c_in x_t). A process is the choice of α and σ as functions of its time t,
+x_0 = c_skip x_t + c_out F(c_in x_t). Given an image beside x_t, it says what that lacks of x_0
+(`Process.denoise`). A process is the choice of α and σ as functions of its time t,
 of the three scalings, and of how often each t is trained. Training works on tensors and never
 waits for the device; sampling plans its levels in float64.
 """
@@ -138,10 +139,10 @@ class Process(ABC):
     ) -> Tensor:
         """Return the expected x_0 = c_skip x + c_out F(c_in x): float32, shaped as x.
 
-        Of a network that is given an image y, F says of x_0 − y what it otherwise says of x_0. As
-        c_skip x holds α c_skip parts of x_0, the rest of y is added: x_0 = c_skip x + (1 − α c_skip) y
-        + c_out F. Where x is nothing but noise, y is the first guess, and F what a regressor from y
-        would say.
+        Of a network that is given an image y, F says of x_0 − y what it otherwise says of x_0, as in
+        Li et al. 2022, "SRDiff", where that is what is diffused. Since c_skip x holds α c_skip parts
+        of x_0, the rest of y is added: x_0 = c_skip x + (1 − α c_skip) y + c_out F. Where x is
+        nothing but noise, y is the first guess, and F what a regressor from y would say.
 
         Parameters
         ----------

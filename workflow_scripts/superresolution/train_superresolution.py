@@ -1,7 +1,8 @@
 """Train a diffusion model that is given each image reduced and enlarged again (SR3).
 
 Saharia et al. 2022, "Image super-resolution via iterative refinement": the network sees the noisy
-image and, beside it, the small one enlarged by cubic interpolation.
+image and, beside it, the small one enlarged by cubic interpolation, of which it says what it lacks, as
+Li et al. 2022, "SRDiff: single image super-resolution with diffusion probabilistic models", do.
 """
 
 from workflow_scripts.common.runtime import step
