@@ -23,8 +23,14 @@ from workflow_scripts.common.schemas import (
 )
 from workflow_scripts.common.tables import read_table
 
-DIGITS = {"psnr": 2, "ssim": 3, "mae": 4}
-HEADERS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "mae": "mean absolute error"}
+DIGITS = {"psnr": 2, "ssim": 3, "mae": 4, "lpips": 3, "inconsistency": 5}
+HEADERS = {
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "mae": "mean absolute error",
+    "lpips": "LPIPS",
+    "inconsistency": "inconsistency",
+}
 FIGURES = ("methods", "steps", "uncertainty", "examples")
 
 
