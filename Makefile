@@ -11,7 +11,7 @@ demo: setup
 	@echo; echo "Done. Open results/phantom/report/index.html in a browser."
 
 test: setup lint .venv/validator/.locked
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 25
 
 lint: setup
 	$(BIN)/ruff format --check .
