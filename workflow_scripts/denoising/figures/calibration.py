@@ -8,6 +8,7 @@ from workflow_scripts.common.figures import MUTED, plt
 from workflow_scripts.denoising.figures.colours import colours_of
 
 PANEL = 2.7  # inches
+TICKS = [step * 10.0**power for power in range(-6, 1) for step in (1, 2, 5)]
 
 
 def draw_uncertainty(table: pd.DataFrame, spread: pd.DataFrame) -> Figure:
@@ -89,7 +90,9 @@ def draw_spread(axes: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> None
         )
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.set_xlabel("predicted by the spread")
+    # Left to itself, a logarithmic axis of less than a decade numbers ticks until they overlap.
+    ticks = [tick for tick in TICKS if low <= tick <= high]
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(plt.LogLocator(subs=(1, 3)))
+        axis.set_major_locator(plt.FixedLocator(ticks))
         axis.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(plt.NullFormatter())
+        axis.set_minor_locator(plt.NullLocator())

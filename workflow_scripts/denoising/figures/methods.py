@@ -15,7 +15,8 @@ def draw_methods(
 ) -> Figure:
     """Draw each metric against the noise's variance, with 95 % intervals.
 
-    One answer of a method that draws several is dashed, their mean solid.
+    One answer of a method that draws several is dashed, their mean solid. A method without a colour
+    is left out.
 
     Parameters
     ----------
@@ -24,6 +25,7 @@ def draw_methods(
     colours : of each method
     """
     figure, axes = plt.subplots(1, 3, figsize=(3 * WIDTH, HEIGHT + 0.6), layout="constrained")
+    summary = summary[summary["method"].isin(colours)]
     drawn = summary.groupby("method")["samples"].max()
     for panel, (metric, label) in zip(axes, LABELS.items(), strict=True):
         rows = summary[summary["metric"] == metric]

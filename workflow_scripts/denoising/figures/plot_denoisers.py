@@ -41,7 +41,8 @@ def plot_denoisers(
     """
     noise = config["noise"]
     variances = {condition(noise, variance): variance for variance in noise["variances"]}
-    colours = colours_of(restored, NOISY)
+    # Without the noisy patches themselves, which are so far off that the methods would look alike.
+    colours = colours_of(restored)
     table = read_table(summary, RESTORATION_SUMMARY)
     save_figure(draw_methods(table, variances, colours), figures["methods"])
     steps = read_table(sweep, SWEEP)
