@@ -120,7 +120,7 @@ def rows(methods=(("nlm", 1, 0.0), ("ddpm", 1, 1.0), ("ddpm", 8, 2.0)), conditio
 def test_a_summary_has_means_and_paired_differences():
     found = checked(summarise(rows(), "nlm", 400, 7), "summary", RESTORATION_SUMMARY)
     assert len(found) == 2 * 3 * 3 and set(found["n_patients"]) == {30}
-    table = found.set_index(["condition", "method", "samples", "metric"])
+    table = found.set_index(["condition", "method", "samples", "metric"]).sort_index()
     raw = rows()
     for (condition, method, samples), part in raw.groupby(["condition", "method", "samples"]):
         row = table.loc[condition, method, samples, "psnr"]
