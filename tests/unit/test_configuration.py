@@ -1265,6 +1265,11 @@ PAIRS = {
         r"denoising\.films\.sweep: ddim goes the same way .*methods\.matched \(strategy matched\) would be one;",
         {f"{DENOISING}__sweep__samplers": ["ddpm", "dpm++2m_sde"]},
     ),
+    "a match of less noise than there is": (
+        {f"{DENOISING}__noise__variances": [1e-6, 0.01]},
+        r"denoising\.films\.methods\.matched\.strategy: matched begins .* 0\.002 to 0\.2 times its signal",
+        {f"{DENOISING}__noise__variances": [1e-4, 0.01]},
+    ),
     "a match at the nearest time step": (
         {f"{DENOISING}__methods__matched__sampler": {"spacing": "trailing"}},
         r"denoising\.films\.methods\.matched\.sampler\.spacing: trailing begins at a time step",

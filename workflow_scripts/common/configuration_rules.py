@@ -665,6 +665,16 @@ def denoiser_problems(where: str, method: dict, study: dict) -> Iterator[str]:
     strategy, guidance = method["strategy"], method["guidance"]
     yield from diffusion_problems(f"{where}.diffusion", method["diffusion"])
     yield from answer_problems(f"{where}.sampler", where, method, study, {})
+    if strategy == "matched":
+        # Noise of σ on [0, 1] is one of 2 σ on [-1, 1].
+        least, most = noise_range(method["diffusion"], study["patches"]["size"])
+        weakest, strongest = (2 * f(study["noise"]["variances"]) ** 0.5 for f in (min, max))
+        if not least < weakest <= strongest <= most:
+            yield (
+                f"{where}.strategy: matched begins at the noise of each image, {weakest:.3g} to "
+                f"{strongest:.3g} times its signal, and the process has {least:.3g} to {most:.3g}; "
+                "give other noise.variances, or another diffusion"
+            )
     if strategy == "guided" and guidance == 1:
         yield (
             f"{where}.guidance: 1 is no guidance; give the strategy guided another weight, such as "
