@@ -514,6 +514,7 @@ BRATS = {
     "mask": {"contrast": "seg", "finding": "Effusion"},
 }
 FILE = {"images": "x.h5", "split": "train"}
+TEST_FILE = {"images": "y.h5", "split": "test"}
 HDF5 = {"folder": "a", "files": [FILE]}
 IDX = {"folder": "a", "files": [{"images": "i", "labels": "l"}]}
 
@@ -624,6 +625,10 @@ RULES = {
     "images of one name": (
         of_kind("hdf5", HDF5 | {"files": [FILE, {"images": "b/x.hdf5"}]}),
         r"dataset\.hdf5\.files\[1\]\.images: b/x\.hdf5 would give .* those of x\.h5",
+    ),
+    "subjects that there are none of": (
+        of_kind("hdf5", HDF5 | {"own_subjects": True, "files": [FILE | {"subjects": "s.csv"}]}),
+        r"dataset\.hdf5\.own_subjects: true says that there are no subjects, and files\[0\]\.subjects",
     ),
     "a window of nothing": (
         of_kind("hdf5", HDF5 | {"window": [1, 1]}),
@@ -753,7 +758,7 @@ def test_keys_that_do_not_fit_together(rule):
          "cohort__classes": ["No Finding", "Tuberculosis"]},
         {"dataset__kind": "nih", "nih_dir": "/data", "tensors__size": 256},
         of_kind("nifti", BRATS, tensors__channels=2, tensors__bits=16),
-        of_kind("hdf5", HDF5, tensors__channels=5, split__method="official"),
+        of_kind("hdf5", HDF5 | {"files": [FILE, TEST_FILE]}, tensors__channels=5, split__method="official"),
         of_kind("idx", IDX, cohort__classes=["0", "1"], anomaly={}),
         {"evaluate__lpips": ["alex"], "weights": {"alex": {"url": "https://a/b", "sha256": SHA}}},
         {"samplers__dpm20__steps": 1000},
@@ -896,6 +901,11 @@ PAIRS = {
         of_kind("hdf5", HDF5) | {f"{MODEL}__conditions": ["finding", "sex"]},
         r"models\.recommended\.conditions: data of kind hdf5 say nothing of sex; remove it",
         {f"{MODEL}__conditions": ["finding"]},
+    ),
+    "official splits without a test file": (
+        of_kind("hdf5", HDF5) | {"split__method": "official", "split__train_val_list": "t"},
+        r"split\.test_list: missing; method official .* train and test among them",
+        {"dataset__hdf5": HDF5 | {"files": [FILE, TEST_FILE]}},
     ),
     "official splits that not all files state": (
         of_kind("hdf5", HDF5 | {"files": [FILE, {"images": "y.h5"}]})

@@ -20,7 +20,7 @@ from workflow_scripts.inpainting.draw_masks import draw_masks
 from workflow_scripts.inpainting.fill_biharmonic import fill_biharmonic
 from workflow_scripts.inpainting.filling import biharmonic, with_known
 from workflow_scripts.inpainting.inpaint_images import inpaint_images
-from workflow_scripts.inpainting.masks import draw_mask
+from workflow_scripts.inpainting.masks import draw_mask, read_mask
 from workflow_scripts.inpainting.measure_inpainting import measure_inpainting
 from workflow_scripts.inpainting.plot_inpainting import plot_inpainting
 
@@ -172,6 +172,14 @@ def test_masks_of_a_folder_that_hide_nothing_stop_the_step(tmp_path):
     draw_masks(images, shards, [path], *outputs, config)
     rows = pd.read_parquet(outputs[1])
     assert (rows.loc[rows["mask"] == "files", "hidden"] == 0.25).all()
+
+
+def test_what_is_nearly_black_at_16_bits_hides_nothing(tmp_path):
+    """Pillow clips 16 bits to 8, so that 300 of 65535 became white."""
+    levels = np.full((16, 16), 300, np.uint16)
+    levels[:4] = 40_000
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    assert (read_mask(tmp_path / "deep.png", 16) == (levels > 300)).all()
 
 
 # -- the classical answer

@@ -54,7 +54,8 @@ def list_images(
     if len(units) < len(parts):
         raise InputError(
             f"there is not enough to read for {len(parts)} jobs: {len(units)} volumes or images with "
-            "something to see. Lower `parts` of the data set, or add data"
+            "something to see. Lower `parts` of the data set to as many, or if there should be more look at its "
+            "`files`, `range`, `window` and `empty`"
         )
     part = {unit: parts[number * len(parts) // len(units)] for unit, number in units.items()}
     rows = (

@@ -137,6 +137,11 @@ def file_problems(kind: str, settings: dict) -> Iterator[str]:
                 f"those of {before[name]}, since they are called by the file; rename one"
             )
         before.setdefault(name, entry["images"])
+        if settings.get("own_subjects") and entry.get("subjects"):
+            yield (
+                f"{where}.own_subjects: true says that there are no subjects, and files[{number}].subjects "
+                f"names them in {entry['subjects']}; remove one"
+            )
     window = settings.get("window")
     if window is not None and window[0] >= window[1]:
         yield f"{where}.window: {shown(window)} is empty; give [low, high]"
@@ -207,7 +212,10 @@ def split_rules(config: dict, sound: Sound) -> Iterator[str]:
     if split["method"] == "official":
         for name in ("train_val_list", "test_list"):
             if split[name] is None and not states_splits(config, sound):
-                yield f"split.{name}: missing; method official takes the image ids from it"
+                yield (
+                    f"split.{name}: missing; method official takes the image ids from it, unless each of "
+                    "the data set's `files` states a split, train and test among them"
+                )
     if split["method"] != "folds" and split["fold"]:
         yield (
             f"split.fold: {split['fold']} has no effect, since split.method is {split['method']}; "
@@ -221,10 +229,11 @@ def split_rules(config: dict, sound: Sound) -> Iterator[str]:
 
 
 def states_splits(config: dict, sound: Sound) -> bool:
-    """Whether all files of images of the data set say which split they are for."""
+    """Whether all files of images of the data set say which split they are for, some train, some test."""
     if not sound("dataset") or config["dataset"]["kind"] not in ("hdf5", "idx"):
         return False
-    return all(entry["split"] for entry in config["dataset"][config["dataset"]["kind"]]["files"])
+    stated = {entry["split"] for entry in config["dataset"][config["dataset"]["kind"]]["files"]}
+    return {"train", "test"} <= stated and None not in stated
 
 
 def model_rules(config: dict, sound: Sound) -> Iterator[str]:

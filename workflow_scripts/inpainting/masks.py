@@ -98,7 +98,8 @@ def read_mask(path: Path, size: int) -> np.ndarray:
     """Read one PNG file; an `InputError` unless it is square, of `size` pixels, and hides a part."""
     try:
         with Image.open(path) as image:
-            hidden = np.asarray(image.convert("L")) >= 128
+            grey = np.asarray(image if image.mode.startswith("I") else image.convert("L"))
+            hidden = grey >= (1 << 15 if image.mode.startswith("I") else 128)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as an image ({error}).") from None
     if hidden.shape != (size, size):
