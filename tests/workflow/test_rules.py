@@ -48,13 +48,15 @@ def of_kind(kind: str, folder: Path) -> tuple[dict, tuple[str, ...]]:
     (folder / "files.tsv").write_text(
         f"file\tbytes\tmd5\turl\nx.h5.gz\t\t{'0' * 32}\thttps://a.org/x\nx.csv\t9\t{'1' * 32}\t\n"
     )
-    for name in ("i.gz", "l"):
+    for name in ("i.gz", "j", "l"):
         (folder / "images" / name).touch()
     nifti = {"images": images, "labels": labels, "files": r"(?P<subject>.*)\.nii"}
     nifti["columns"] = {"findings": "findings", "age": "age"}
     hdf5 = {"manifest": str(folder / "files.tsv")}
     hdf5["files"] = [{"images": "x.h5", "subjects": "x.csv", "split": "val"}]
-    idx = {"folder": images, "files": [{"images": "i", "labels": "l", "split": "test"}]}
+    files = [{"images": image, "labels": "l", "split": split} for image, split in
+             (("i", "test"), ("j", "train"))]  # fmt: skip
+    idx = {"folder": images, "files": files}
     official = {"split": {"method": "official"}}
     given = {
         "nifti": {"dataset": {"kind": "nifti", "nifti": nifti}},
